@@ -1,0 +1,279 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs every test of the collection, the cheap ones first, and ends in one line ``N passed, N failed``.
+
+Usage: ``python tests/run.py [gate|unit|integration|molecule]...``; without a group, all of them in that order.
+
+What a test prints goes to the terminal as it comes and into ``tests/output/<group>-<name>.log``. A failure does not
+stop the rest. The exit status is 0 when nothing failed, 1 when something did, 130 when the run was interrupted.
+The tools are taken from the folder of the Python interpreter that runs this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "tests" / "output"
+COLLECTION = Path("ansible_collections") / "netops" / "cni_migration"
+SANITY_TREE = ROOT / ".ansible" / "sanity" / COLLECTION
+SANITY_HOME = ROOT / ".ansible" / "test-home"
+JUNIT = OUTPUT / "unit.xml"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+# The first three need a cluster on Flannel and share one lab, `limit` last because it ends with the cluster migrated.
+# `default` starts from nothing by definition, so it has a lab of its own and destroys it.
+SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "limit")
+SCENARIO_FROM_NOTHING = "default"
+DESTROY_LAB = ("ansible-playbook", "playbooks/lab_destroy.yml")
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many tests one run of a tool stands for."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        """The sum of both, field by field."""
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+
+def by_exit_status(status: int) -> Count:
+    """One test, which passed when the tool exited 0."""
+    return Count(passed=1) if status == 0 else Count(failed=1)
+
+
+def by_junit(status: int) -> Count:
+    """The tests that pytest wrote to its JUnit file; a run that fails without a failed test counts as one failure."""
+    if not JUNIT.exists():
+        return Count(failed=1)
+    suites = ET.parse(JUNIT).getroot().iter("testsuite")
+    total = failed = skipped = 0
+    for suite in suites:
+        total += int(suite.get("tests", 0))
+        failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped += int(suite.get("skipped", 0))
+    if status != 0 and failed == 0:
+        return Count(failed=1)
+    return Count(total - failed - skipped, failed, skipped)
+
+
+@dataclass(frozen=True)
+class Test:
+    """One tool run: its commands run in turn until one fails, within ``seconds`` each."""
+
+    group: str
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    seconds: int = 600
+    cwd: Path = ROOT
+    env: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], None] | None = None
+    count: Callable[[int], Count] = by_exit_status
+
+    @property
+    def log(self) -> Path:
+        """The file that keeps what the test printed."""
+        return OUTPUT / f"{self.group}-{self.name}.log"
+
+
+def link_checkout() -> None:
+    """Give the checkout the path that Ansible, mypy and pytest expect of a collection."""
+    link = ROOT / ".ansible" / "collections" / COLLECTION
+    if not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(ROOT)
+
+
+def make_sanity_tree() -> None:
+    """Copy what git would commit to a real collection path: ansible-test follows no link and takes no other place.
+
+    Its virtual environments are kept in a home of their own. There the download of pip is replaced by the copy of pip that
+    Python brings along, since the one site ansible-test downloads it from is not reachable everywhere.
+    """
+    shutil.rmtree(SANITY_TREE, ignore_errors=True)
+    listing = subprocess.run(("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"), cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listing.stdout.split("\0")):
+        source, target = ROOT / name, SANITY_TREE / name
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    # Without a repository of its own, ansible-test would ask the checkout's, which ignores this folder.
+    subprocess.run(("git", "init", "--quiet", str(SANITY_TREE)), check=True)
+    cache = SANITY_HOME / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    # The version is the one of ansible-core 2.19; another one is downloaded by ansible-test itself.
+    (cache / "get_pip_24_2.py").write_text("import ensurepip\n\nensurepip.bootstrap()\n", encoding="utf-8")
+
+
+def gates() -> Iterator[Test]:
+    """The linters, the type checker, ansible-test's sanity tests and the build of the collection."""
+    yield Test("gate", "yamllint", (("yamllint", "--strict", "."),))
+    yield Test("gate", "ruff-check", (("ruff", "check", "."),))
+    yield Test("gate", "ruff-format", (("ruff", "format", "--check", "."),))
+    yield Test("gate", "build", (("ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT / "build")),))
+    yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", "tests/run.py")))
+    yield Test("gate", "ansible-lint", (("ansible-lint", "--strict", "--offline", "--profile", "production", "--nocolor"),))
+    home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
+    sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")
+    yield Test("gate", "ansible-test-sanity", (sanity,), seconds=900, cwd=SANITY_TREE, env=home, prepare=make_sanity_tree)
+
+
+def units() -> Iterator[Test]:
+    """The unit tests, each of which counts."""
+    yield Test("unit", "pytest", (("pytest", "tests/unit", "-q", f"--junitxml={JUNIT}"),), prepare=lambda: JUNIT.unlink(missing_ok=True), count=by_junit)
+
+
+def integrations() -> Iterator[Test]:
+    """The modules against the kernel of this machine, one target each."""
+    for target in sorted(path.name for path in (ROOT / "tests" / "integration" / "targets").iterdir() if path.is_dir()):
+        command = ("ansible-playbook", "tests/integration/run.yml", "--extra-vars", f"integration_target={target}")
+        yield Test("integration", target, (command,), seconds=900)
+
+
+def scenarios() -> Iterator[Test]:
+    """The molecule scenarios, on a real cluster."""
+    # Molecule's notes of earlier runs are dropped: the lab they speak of may have been replaced since.
+    resets = {name: ("molecule", "reset", "-s", name) for name in SCENARIOS_ON_A_SHARED_LAB}
+    for position, (name, reset) in enumerate(resets.items()):
+        start = (reset,) if position else (DESTROY_LAB, reset)
+        yield Test("molecule", name, (*start, ("molecule", "test", "-s", name, "--destroy", "never")), seconds=1800)
+    yield Test("molecule", SCENARIO_FROM_NOTHING, (("molecule", "test", "-s", SCENARIO_FROM_NOTHING),), seconds=1800)
+
+
+GROUPS: dict[str, Callable[[], Iterator[Test]]] = {"gate": gates, "unit": units, "integration": integrations, "molecule": scenarios}
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End the process with everything it started, by force after ten seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=10)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def execute(command: tuple[str, ...], log: TextIO, *, seconds: int, cwd: Path, env: Mapping[str, str]) -> int:
+    """Run the command, copying its output to the terminal and to ``log``; its exit status.
+
+    A command that takes more than ``seconds`` is ended and has the status 124. An interruption ends it, too.
+    """
+
+    def copy(line: str) -> None:
+        for stream in (sys.stdout, log):
+            stream.write(line)
+            stream.flush()
+
+    def pump() -> None:
+        for line in process.stdout or ():
+            copy(line)
+
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    copy(f"$ {' '.join(command)}\n")
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    # A thread reads, so that a process which outlives the command and holds its output open (an SSH master) holds up nobody.
+    reader = threading.Thread(target=pump, daemon=True)
+    reader.start()
+    try:
+        status = process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        stop(process)
+        status = 124
+    except KeyboardInterrupt:
+        stop(process)
+        raise
+    finally:
+        reader.join(timeout=5)
+    if status == 124:
+        copy(f"ended after {seconds} s\n")
+    return status
+
+
+def run(test: Test) -> Count:
+    """Run one test with a heading above and its result below."""
+    print(f"\n=== {test.group}: {test.name}", flush=True)
+    started = time.monotonic()
+    if test.prepare:
+        test.prepare()
+    status = 0
+    with test.log.open("w", encoding="utf-8") as log:
+        for command in test.commands:
+            status = execute(command, log, seconds=test.seconds, cwd=test.cwd, env=test.env)
+            if status != 0:
+                break
+    count = test.count(status)
+    verdict = "FAIL" if count.failed else "PASS"
+    skipped = f", {count.skipped} skipped" if count.skipped else ""
+    print(f"{verdict} {test.group} {test.name} ({time.monotonic() - started:.1f} s{skipped})", flush=True)
+    return count
+
+
+def clean_up(interrupted: Test) -> None:
+    """Leave no lab behind when a scenario could not get to its own end."""
+    if interrupted.group == "molecule":
+        with interrupted.log.open("a", encoding="utf-8") as log:
+            execute(DESTROY_LAB, log, seconds=300, cwd=ROOT, env={})
+
+
+def main() -> int:
+    """Parse the command line, run, report; the exit status."""
+    parser = argparse.ArgumentParser(description="Run the tests of the collection; without a group, all of them.")
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"any of {', '.join(GROUPS)}")
+    chosen = parser.parse_args().groups or list(GROUPS)
+    if unknown := sorted(set(chosen) - set(GROUPS)):
+        parser.error(f"no such group: {', '.join(unknown)}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    link_checkout()
+
+    total, failed, interrupted = Count(), [], False
+    for test in (test for group, tests in GROUPS.items() if group in chosen for test in tests()):
+        try:
+            count = run(test)
+        except KeyboardInterrupt:
+            count, interrupted = Count(failed=1), True
+            clean_up(test)
+        total += count
+        if count.failed:
+            failed.append(test)
+        if interrupted:
+            break
+
+    print()
+    for test in failed:
+        print(f"{'interrupted' if interrupted and test is failed[-1] else 'failed'}: {test.group} {test.name}, see {test.log.relative_to(ROOT)}")
+    print(f"{total.passed} passed, {total.failed} failed")
+    return 130 if interrupted else int(total.failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
