@@ -142,19 +142,20 @@ def units() -> Iterator[Test]:
 
 def integrations() -> Iterator[Test]:
     """The modules against the kernel of this machine, one target each."""
-    for target in sorted(path.name for path in (ROOT / "tests" / "integration" / "targets").iterdir() if path.is_dir()):
+    targets = ROOT / "tests" / "integration" / "targets"
+    for target in sorted(path.name for path in targets.iterdir() if path.is_dir()):
         command = ("ansible-playbook", "tests/integration/run.yml", "--extra-vars", f"integration_target={target}")
-        yield Test("integration", target, (command,), seconds=900)
+        yield Test("integration", target, (command,), seconds=900, env={"ANSIBLE_ROLES_PATH": str(targets)})
 
 
 def scenarios() -> Iterator[Test]:
     """The molecule scenarios, on a real cluster."""
     # Molecule's notes of earlier runs are dropped: the lab they speak of may have been replaced since.
-    resets = {name: ("molecule", "reset", "-s", name) for name in SCENARIOS_ON_A_SHARED_LAB}
-    for position, (name, reset) in enumerate(resets.items()):
-        start = (reset,) if position else (DESTROY_LAB, reset)
-        yield Test("molecule", name, (*start, ("molecule", "test", "-s", name, "--destroy", "never")), seconds=1800)
-    yield Test("molecule", SCENARIO_FROM_NOTHING, (("molecule", "test", "-s", SCENARIO_FROM_NOTHING),), seconds=1800)
+    test = ("molecule", "test", "--no-command-borders", "--scenario-name")
+    for position, name in enumerate(SCENARIOS_ON_A_SHARED_LAB):
+        start = () if position else (DESTROY_LAB,)
+        yield Test("molecule", name, (*start, ("molecule", "reset", "--scenario-name", name), (*test, name, "--destroy", "never")), seconds=1800)
+    yield Test("molecule", SCENARIO_FROM_NOTHING, ((*test, SCENARIO_FROM_NOTHING),), seconds=1800)
 
 
 GROUPS: dict[str, Callable[[], Iterator[Test]]] = {"gate": gates, "unit": units, "integration": integrations, "molecule": scenarios}
