@@ -1,0 +1,327 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole migrations against a cluster in memory: the roads there and back, kills at every request, an API that is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
+from ansible_collections.netops.cni_migration.plugins.module_utils.migration_run import Migration, MigrationError, Settings, Timeouts
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import CILIUM_LABEL, STATE_LABEL, Phase
+from fake_cluster import DAEMON_SET, NODE, REPLICA_SET, FakeClock, FakeCluster, Killed, pod
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+LEAVING = (pod("web", owners=REPLICA_SET), pod("cache", owners=REPLICA_SET), pod("proxy", namespace="kube-system", owners=DAEMON_SET))
+
+
+def make(*, cordoned: bool = False, pods: tuple[dict[str, Any], ...] = LEAVING) -> FakeCluster:
+    return FakeCluster(FakeClock(), cordoned=cordoned, pods=pods)
+
+
+def migration(cluster: FakeCluster, state: str, **changes: Any) -> Migration:
+    chosen = {"rebooted": False, "policy": EvictionPolicy(), "timeouts": Timeouts(), **changes}
+    return Migration(cluster, cluster.clock, Settings(
+        node=NODE, wanted=Phase(state), pod_cidr="10.245.0.0/16", flannel_pod_cidr="10.244.0.0/16",
+        namespace="kube-system", verify_image="netshoot", **chosen,
+    ))
+
+
+def go(cluster: FakeCluster, state: str, **changes: Any) -> Migration:
+    walked = migration(cluster, state, **changes)
+    walked.run()
+    return walked
+
+
+def names(walked: Migration) -> list[str]:
+    return [step["name"] for step in walked.outcome.steps]
+
+
+def migrate(cluster: FakeCluster, api_away: float = 0) -> None:
+    """What the role does."""
+    go(cluster, "drained")
+    switched = go(cluster, "switched").outcome.after
+    assert switched is not None
+    if switched.awaits_reboot:
+        cluster.reboot(api_away=api_away)
+    go(cluster, "verified")
+    go(cluster, "migrated")
+
+
+def roll_back(cluster: FakeCluster) -> None:
+    """What the role does on the way back."""
+    first = go(cluster, "flannel").outcome.after
+    assert first is not None
+    if first.awaits_reboot:
+        cluster.conflist = "flannel"
+        cluster.reboot()
+        go(cluster, "flannel", rebooted=True)
+
+
+def test_the_road_to_cilium() -> None:
+    cluster = make()
+    drained = go(cluster, "drained")
+    assert names(drained) == ["cordon", "drain"]
+    assert drained.outcome.evicted == ["default/web", "default/cache"]
+    assert drained.outcome.pods_after == ["kube-system/cilium-1", "kube-system/proxy"]
+    first_agent = cluster.agent()["metadata"]["uid"]
+    switched = go(cluster, "switched")
+    assert names(switched) == ["drain", "label", "restart_agent"]
+    assert cluster.agent()["metadata"]["uid"] != first_agent
+    assert switched.outcome.after is not None and switched.outcome.after.awaits_reboot
+    cluster.reboot()
+    assert names(go(cluster, "verified")) == ["prove_reboot", "verify"]
+    assert cluster.node["spec"] == {"unschedulable": True}
+    assert names(go(cluster, "migrated")) == ["uncordon"]
+    assert cluster.marks() == {
+        "labels": {"kubernetes.io/hostname": NODE, CILIUM_LABEL: "true", STATE_LABEL: "migrated"},
+        "annotations": {"theirs": "kept"}, "spec": {}, "pods": ["proxy"],
+    }
+
+
+@pytest.mark.parametrize("state", ["drained", "switched", "verified", "migrated"])
+def test_a_migrated_node_costs_one_request(state: str) -> None:
+    cluster = make()
+    migrate(cluster)
+    cluster.calls.clear()
+    walked = go(cluster, state)
+    assert cluster.calls == ["get_node"] and not walked.outcome.steps
+
+
+def test_there_and_back_leaves_the_node_as_it_was() -> None:
+    cluster = make()
+    before = cluster.marks()
+    before["pods"] = ["proxy"]
+    migrate(cluster)
+    roll_back(cluster)
+    assert cluster.marks() == before and cluster.cni == "flannel"
+
+
+@pytest.mark.parametrize("state", ["drained", "switched", "verified", "migrated"])
+def test_back_from_every_state(state: str) -> None:
+    cluster = make()
+    go(cluster, "drained")
+    if state != "drained":
+        go(cluster, "switched")
+    if state in ("verified", "migrated"):
+        cluster.reboot()
+        go(cluster, state)
+    boots = cluster.boots
+    roll_back(cluster)
+    assert cluster.cni == "flannel" and cluster.node["spec"] == {} and STATE_LABEL not in cluster.node["metadata"]["labels"]
+    assert (cluster.boots == boots) == (state == "drained"), "a node that Cilium was never told to take needs no reboot"
+
+
+def test_forward_again_in_the_middle_of_the_way_back() -> None:
+    cluster = make()
+    migrate(cluster)
+    assert go(cluster, "flannel").outcome.after.phase is Phase.RESTORED  # type: ignore[union-attr]
+    assert go(cluster, "drained").outcome.after.phase is Phase.RESTORED, "drained would promise that it can be let go"  # type: ignore[union-attr]
+    migrate(cluster)
+    assert cluster.cni == "cilium" and cluster.node["metadata"]["labels"][STATE_LABEL] == "migrated"
+
+
+def test_the_way_back_asks_for_the_reboot_until_it_is_told_of_it() -> None:
+    cluster = make()
+    migrate(cluster)
+    for _ in range(2):
+        after = go(cluster, "flannel").outcome.after
+        assert after is not None and after.awaits_reboot
+    with pytest.raises(MigrationError, match="still reports boot ID boot-2"):
+        go(cluster, "flannel", rebooted=True, timeouts=Timeouts(reboot=5))
+
+
+def test_a_cordoned_node_stays_cordoned() -> None:
+    cluster = make(cordoned=True)
+    migrate(cluster)
+    assert cluster.node["spec"] == {"unschedulable": True}
+    roll_back(cluster)
+    assert cluster.node["spec"] == {"unschedulable": True}
+    assert cluster.node["metadata"]["annotations"] == {"theirs": "kept"}
+
+
+def test_somebody_who_cordons_just_before_is_noticed() -> None:
+    cluster = make()
+    patch = cluster.patch_node
+    raced = []
+
+    def race(name: str, body: dict[str, Any]) -> dict[str, Any]:
+        if not raced:
+            raced.append(True)
+            cluster.node["spec"] = {"unschedulable": True}
+            cluster._touch()
+        return patch(name, body)
+
+    cluster.patch_node = race  # type: ignore[method-assign]
+    go(cluster, "drained")
+    assert cluster.node["metadata"]["annotations"]["cni-migration.netops/was-cordoned"] == "true"
+
+
+def test_a_node_uncordoned_midway_is_cordoned_again() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    cluster.node["spec"] = {}
+    cluster.reboot()
+    assert names(go(cluster, "verified")) == ["cordon", "prove_reboot", "verify"]
+    assert cluster.node["spec"] == {"unschedulable": True}
+    go(cluster, "migrated")
+    assert cluster.node["spec"] == {}
+
+
+def test_a_missing_reboot_is_not_taken_for_one() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    with pytest.raises(MigrationError, match=r"node k8s-w1, step prove_reboot: the node still reports boot ID boot-1.*reboot it"):
+        go(cluster, "verified", timeouts=Timeouts(reboot=20))
+
+
+def test_a_control_plane_that_reboots_takes_the_api_with_it() -> None:
+    cluster = make()
+    migrate(cluster, api_away=45)
+    assert cluster.cni == "cilium"
+
+
+def test_an_api_that_stays_away_is_an_error() -> None:
+    cluster = make()
+    cluster.away_until = 1e9
+    with pytest.raises(MigrationError, match=r"step plan: the API server does not answer: connection refused \(waited 30 s\). Nothing was changed"):
+        go(cluster, "drained", timeouts=Timeouts(api=30))
+
+
+def test_a_budget_that_opens_late_is_waited_for() -> None:
+    cluster = make()
+    cluster.blocked.add("web")
+    cluster.clock.later(60, lambda: cluster.blocked.clear())
+    walked = go(cluster, "drained")
+    assert walked.outcome.evicted == ["default/cache", "default/web"] and walked.outcome.blocked_by == []
+    assert 60 <= walked.outcome.steps[1]["seconds"] < 70
+
+
+def test_a_budget_that_stays_closed_is_named_and_the_node_can_go_on() -> None:
+    cluster = make()
+    cluster.blocked.add("web")
+    cluster.budgets.append({"metadata": {"name": "web-pdb", "namespace": "default"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}})
+    walked = migration(cluster, "drained", timeouts=Timeouts(drain=30))
+    with pytest.raises(MigrationError, match=r"step drain: evictions refused \(default/web: Cannot evict pod"):
+        walked.run()
+    assert walked.outcome.blocked_by == [{
+        "namespace": "default", "pod": "web", "budgets": ["web-pdb"], "message": "Cannot evict pod as it would violate the pod's disruption budget.",
+    }]
+    assert walked.outcome.after is not None and walked.outcome.after.phase is Phase.DRAINING
+    cluster.blocked.clear()
+    migrate(cluster)
+    assert cluster.cni == "cilium"
+
+
+def test_refused_pods_are_named_before_anything_is_changed() -> None:
+    cluster = make(pods=(pod("curl-pod"), pod("cache", owners=REPLICA_SET, volumes=[{"name": "data", "emptyDir": {}}])))
+    before = cluster.marks()
+    walked = migration(cluster, "drained")
+    with pytest.raises(MigrationError, match=r"default/curl-pod has no controller.*default/cache would lose the data of its emptyDir volumes data"):
+        walked.run()
+    assert cluster.marks() == before and walked.outcome.unmanaged == ["default/curl-pod"]
+    accepted = go(cluster, "drained", policy=EvictionPolicy(delete_emptydir_data=True, unmanaged_pods=True))
+    assert accepted.outcome.unmanaged == ["default/curl-pod"] and accepted.outcome.evicted == ["default/curl-pod", "default/cache"]
+
+
+def test_a_pod_that_comes_back_by_design_is_evicted_once() -> None:
+    operator = pod("operator", owners=REPLICA_SET, tolerations=[{"operator": "Exists"}])
+    cluster = make(pods=(operator,))
+    returned = {**operator, "metadata": {**operator["metadata"], "name": "operator-2", "uid": "uid-2"}}
+    cluster.clock.later(1, lambda: cluster.pods.update({"uid-2": returned}))
+    assert go(cluster, "drained").outcome.evicted == ["default/operator"]
+    again = go(cluster, "drained")
+    assert again.outcome.evicted == [] and not any(step["changed"] for step in again.outcome.steps)
+
+
+def test_a_failed_proof_is_tried_again_and_then_explained() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    cluster.conflist = "flannel"  # the CNI file was lost before the reboot
+    cluster.reboot()
+    with pytest.raises(MigrationError, match=r"step verify: a new pod on the node got the address 10.244.1.7, which is not in 10.245.0.0/16 \(waited 20 s\)"):
+        go(cluster, "verified", timeouts=Timeouts(verify=20))
+    assert cluster.calls.count("create_pod") > 2
+    assert not any(name.startswith("cni-verify") for name in cluster.marks()["pods"]), "removed after a failure too"
+
+
+def test_an_agent_that_never_gets_ready_is_an_error_and_not_restarted_twice() -> None:
+    cluster = make()
+    go(cluster, "drained")
+    cluster._agent_ready = lambda agent, process: None  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(MigrationError, match=r"step restart_agent: pod cilium-\d is Running"):
+            go(cluster, "switched", timeouts=Timeouts(agent=20))
+    assert cluster.calls.count("delete_pod") == 1
+
+
+@pytest.mark.parametrize("state", ["drained", "switched", "verified", "migrated", "flannel"])
+@pytest.mark.parametrize("start", ["flannel", "drained", "switched", "migrated"])
+def test_check_mode_plans_what_a_run_does_and_writes_nothing(start: str, state: str) -> None:
+    cluster = make()
+    if start == "migrated":
+        migrate(cluster)
+    elif start != "flannel":
+        go(cluster, start)
+    before = cluster.marks()
+    planned = migration(cluster, state)
+    planned.plan()
+    assert cluster.marks() == before
+    cluster.clock.later(20, cluster.reboot)  # somebody reboots the node while the run waits for it
+    done = go(cluster, state)
+    assert names(done) == names(planned)
+    assert [step["changed"] for step in done.outcome.steps] == [step["changed"] for step in planned.outcome.steps]
+    assert done.outcome.after is not None and planned.outcome.after is not None
+    assert (done.outcome.after.phase, done.outcome.after.unschedulable) == (planned.outcome.after.phase, planned.outcome.after.unschedulable)
+    assert sorted(done.outcome.evicted) == planned.outcome.evicted
+
+
+def trip(cluster: FakeCluster) -> None:
+    migrate(cluster)
+    assert cluster.cni == "cilium"
+    roll_back(cluster)
+
+
+def survive(cluster: FakeCluster, kills: list[tuple[int, bool]], road: Any) -> None:
+    """Walk ``road``, die at each of ``kills`` (requests after the last death; before or after the effect), start again each time."""
+    for offset, after_effect in kills:
+        cluster.kill_at, cluster.kill_after_effect = len(cluster.calls) + offset, after_effect
+        try:
+            road(cluster)
+        except Killed:
+            cluster.clock.sleep(1)
+        else:
+            break
+    cluster.kill_at = None
+    road(cluster)
+
+
+def worth_a_kill(calls: list[str], after_effect: bool) -> list[int]:
+    """Every write, and the first of equal reads in a row; dying after a read is dying before the next request."""
+    writes = ("patch_node", "create_pod", "delete_pod", "evict_pod")
+    return [n for n, call in enumerate(calls) if call in writes or (not after_effect and call != calls[n - 1])]
+
+
+@pytest.mark.parametrize("after_effect", [False, True])
+@pytest.mark.parametrize("cordoned", [False, True])
+def test_a_kill_at_any_request_changes_nothing_in_the_end(cordoned: bool, after_effect: bool) -> None:
+    for road, cni in ((migrate, "cilium"), (trip, "flannel")):
+        smooth = make(cordoned=cordoned)
+        road(smooth)
+        for number in worth_a_kill(smooth.calls, after_effect):
+            cluster = make(cordoned=cordoned)
+            survive(cluster, [(number, after_effect)], road)
+            assert cluster.marks() == smooth.marks(), f"killed at request {number}, {smooth.calls[number]}"
+            assert cluster.cni == cni
+            assert len(cluster.removals) == len(set(cluster.removals)), "no pod was evicted twice"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.booleans(), st.lists(st.tuples(st.integers(0, 120), st.booleans()), max_size=6))
+def test_kills_at_random(cordoned: bool, kills: list[tuple[int, bool]]) -> None:
+    smooth, cluster = make(cordoned=cordoned), make(cordoned=cordoned)
+    migrate(smooth)
+    survive(cluster, kills, migrate)
+    assert cluster.marks() == smooth.marks() and cluster.cni == "cilium"
