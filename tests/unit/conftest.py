@@ -1,0 +1,25 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes ``ansible_collections.netops.cni_migration`` importable when plain pytest runs from a checkout."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTIONS = ROOT / ".ansible" / "collections"
+
+
+def _link_checkout() -> None:
+    """Give the checkout the path that Python and Ansible expect of a collection."""
+    link = COLLECTIONS / "ansible_collections" / "netops" / "cni_migration"
+    if not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(ROOT)
+
+
+if importlib.util.find_spec("ansible_collections") is None or "ansible_collections" not in str(ROOT):
+    _link_checkout()
+    sys.path.insert(0, str(COLLECTIONS))
