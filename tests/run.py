@@ -193,7 +193,7 @@ def execute(command: tuple[str, ...], log: TextIO, *, seconds: int, cwd: Path, e
     process = subprocess.Popen(
         command,
         cwd=cwd,
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **env},
+        env={**os.environ, "PATH": path, "PWD": str(cwd), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
