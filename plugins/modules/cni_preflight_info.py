@@ -1,0 +1,158 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cni_preflight_info
+short_description: Say what stands in the way of a migration from Flannel to Cilium
+version_added: "1.0.0"
+description:
+  - Compares what the migration is about to use with what the cluster and its nodes already use, and names what the drains would
+    lose or wait for.
+  - Runs on the controller and changes nothing. What it finds is returned, and refusing is left to the caller.
+author:
+  - netops.cni_migration authors (@netops)
+requirements:
+  - kubernetes (Python client)
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and reads the same.
+  diff_mode:
+    support: none
+    description: Nothing is changed.
+options:
+  kubeconfig:
+    description: The kubeconfig file that reaches the API server.
+    type: path
+    default: ~/.kube/config
+  pod_cidr:
+    description: The pod CIDR Cilium is to use.
+    type: str
+    required: true
+  tunnel_port:
+    description: The UDP port of Cilium's tunnel.
+    type: int
+    required: true
+  node_facts:
+    description: By node name, what M(netops.cni_migration.cni_node_info) returned of it.
+    type: dict
+    required: true
+  evict_unmanaged_pods:
+    description: Whether pods without a controller may be evicted, which makes their refusal a warning.
+    type: bool
+    default: false
+  evict_emptydir_data:
+    description: Whether pods with local data may be evicted, which makes their refusal a warning.
+    type: bool
+    default: false
+  accept_blocking_budgets:
+    description: Whether to go on although a disruption budget never lets a pod go, which makes its refusal a warning.
+    type: bool
+    default: false
+seealso:
+  - module: netops.cni_migration.cni_node_info
+  - module: netops.cni_migration.cni_migrate_node
+"""
+
+EXAMPLES = r"""
+- name: Say what stands in the way
+  netops.cni_migration.cni_preflight_info:
+    pod_cidr: 10.245.0.0/16
+    tunnel_port: 8473
+    node_facts: "{{ {inventory_hostname: node} }}"
+  delegate_to: localhost
+  register: preflight
+"""
+
+RETURN = r"""
+findings:
+  description: What was found, the refusals first.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    check:
+      description: The name of the check.
+      type: str
+    level:
+      description: V(refused) or V(warning).
+      type: str
+    node:
+      description: The node it is about, empty for the cluster.
+      type: str
+    fact:
+      description: What was seen.
+      type: str
+    advice:
+      description: What to do about it.
+      type: str
+  sample:
+    - check: tunnel
+      level: refused
+      node: k8s-w1
+      fact: link vxlan9 (VNI 9) already uses UDP port 8473
+      advice: remove the link or choose another cilium_migration_tunnel_port
+refused:
+  description: Whether any finding is a refusal.
+  returned: always
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, migration_status, preflight
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
+from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import StateError
+
+ARGUMENT_SPEC = {
+    "kubeconfig": {"type": "path", "default": "~/.kube/config"},
+    "pod_cidr": {"type": "str", "required": True},
+    "tunnel_port": {"type": "int", "required": True},
+    "node_facts": {"type": "dict", "required": True},
+    "evict_unmanaged_pods": {"type": "bool", "default": False},
+    "evict_emptydir_data": {"type": "bool", "default": False},
+    "accept_blocking_budgets": {"type": "bool", "default": False},
+}
+
+
+def read_cluster(api: ClusterReader) -> preflight.Cluster:
+    """The objects the checks need. Raises ClusterError."""
+    daemonsets = api.list_daemonsets()
+    flannel = migration_status.flannel_daemonset(daemonsets)
+    return preflight.Cluster(
+        nodes=api.list_nodes(),
+        pods=api.list_pods(),
+        budgets=api.list_budgets(),
+        daemonsets=daemonsets,
+        deployments=api.list_deployments(),
+        flannel_config=flannel and api.get_config_map(flannel["metadata"]["namespace"], migration_status.FLANNEL_CONFIG_MAP),
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    if not cluster.HAS_KUBERNETES:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=cluster.KUBERNETES_IMPORT_ERROR)
+    options = module.params
+    settings = preflight.Settings(
+        pod_cidr=options["pod_cidr"],
+        tunnel_port=options["tunnel_port"],
+        evict=EvictionPolicy(delete_emptydir_data=options["evict_emptydir_data"], unmanaged_pods=options["evict_unmanaged_pods"]),
+        accept_blocking_budgets=options["accept_blocking_budgets"],
+    )
+    try:
+        found = preflight.findings(read_cluster(ClusterReader(options["kubeconfig"])), settings, options["node_facts"])
+    except cluster.ClusterError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    except (StateError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, findings=found, refused=any(finding["level"] == preflight.REFUSED for finding in found))
+
+
+if __name__ == "__main__":
+    main()
