@@ -1,0 +1,124 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading nf_tables from the kernel and changing it, each change one transaction."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import Callable
+
+from ansible_collections.netops.cni_migration.plugins.module_utils import nft_messages as wire
+from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import IPTABLES_TABLES, Table, TableKey
+
+_RECEIVE = 1 << 16
+_SO_SNDBUFFORCE = 32
+_ATTEMPTS = 5
+# What a kernel without nf_tables, or without this family in it, answers.
+_NO_NFTABLES = (errno.EOPNOTSUPP, errno.EINVAL, errno.EAFNOSUPPORT)
+# Counting the rules of owned chains costs about 40 us a chain; beyond this many a purge would mostly be counting.
+_COUNTED_CHAINS = 20_000
+
+
+def read_tables(families: tuple[str, ...], owned: Callable[[str], bool], native: Callable[[str, str], bool]) -> list[Table]:
+    """The iptables tables of ``families`` and the tables for which ``native(family, name)`` holds.
+
+    Rules are read in full, except in the chains for which ``owned`` holds, where they are only counted, or, beyond
+    20,000 such chains in a table, not even that. Tables without any owned chain are read too, since a rule of theirs
+    may be owned by itself or refer to an ipset.
+    Raises :class:`HostError` when the kernel refuses or says what cannot be understood.
+    """
+    try:
+        return [table for family in families for table in _read_family(family, owned, native)]
+    except (ValueError, KeyError, IndexError, struct.error) as exc:
+        raise HostError(f"nf_tables: cannot understand what the kernel lists: {exc}") from exc
+
+
+def commit(messages: list[bytes]) -> None:
+    """Apply ``messages`` as one transaction. Raises :class:`HostError` (``errno`` among its facts) with nothing changed."""
+    if not messages:
+        return
+    data = wire.batch(messages)
+    with _open() as handle:
+        handle.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data) + 4096)
+        handle.send(data)
+        # The kernel has finished when send() returns, so every answer is already waiting.
+        for kind, _flags, sequence, body in wire.messages(handle.recv(_RECEIVE)):
+            number = wire.error_number(body) if kind == wire.ERROR else 0
+            if number:
+                raise HostError(
+                    f"nf_tables refused the transaction at message {sequence} of {len(messages)}: {os.strerror(number)}; nothing was changed",
+                    errno=number,
+                )
+
+
+def _open() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, wire.NETFILTER)
+    except OSError as exc:
+        raise HostError(f"cannot talk to the kernel's packet filter: {exc.strerror}") from exc
+
+
+def _dump(handle: socket.socket, request: bytes) -> list[bytes]:
+    """The body of each message the kernel answers ``request`` with; a kernel without nf_tables holds nothing.
+
+    A listing that was interrupted by a change is taken again a few times, and then as it is: what a transaction is
+    made of need not be complete, since the kernel refuses to remove a chain that something still refers to, and the
+    caller reads again after it.
+    """
+    for _attempt in range(_ATTEMPTS):
+        bodies, interrupted = _dump_once(handle, request)
+        if not interrupted:
+            break
+    return bodies
+
+
+def _dump_once(handle: socket.socket, request: bytes) -> tuple[list[bytes], bool]:
+    """One listing, and whether something changed meanwhile."""
+    handle.send(request)
+    bodies: list[bytes] = []
+    interrupted = False
+    while True:
+        for kind, flags, _sequence, body in wire.messages(handle.recv(_RECEIVE)):
+            interrupted = interrupted or bool(flags & wire.DUMP_INTERRUPTED)
+            if kind in (wire.DONE, wire.ERROR):
+                number = wire.error_number(body)
+                if number and number not in _NO_NFTABLES:
+                    raise HostError(f"nf_tables cannot be listed: {os.strerror(number)}", errno=number)
+                return bodies, interrupted
+            bodies.append(body)
+
+
+def _read_family(family: str, owned: Callable[[str], bool], native: Callable[[str, str], bool]) -> list[Table]:
+    number = wire.FAMILY_NUMBERS[family]
+    tables: dict[str, Table] = {}
+    with _open() as handle:
+        for body in _dump(handle, wire.list_tables(number)):
+            name = wire.parse_table(body)
+            if native(family, name) or name in IPTABLES_TABLES:
+                tables[name] = Table(TableKey("nft", family, name), native=native(family, name))
+        for body in _dump(handle, wire.list_chains(number)) if tables else ():
+            table_name, name, base = wire.parse_chain(body)
+            if table_name in tables:
+                tables[table_name].chains[name] = None
+                if base:
+                    tables[table_name].base.add(name)
+        for table in tables.values():
+            _read_rules(handle, number, table, owned)
+    return list(tables.values())
+
+
+def _read_rules(handle: socket.socket, family: int, table: Table, owned: Callable[[str], bool]) -> None:
+    going = set(table.chains) if table.native else {name for name in table.chains if owned(name)}
+    for name in table.chains:
+        request = wire.list_rules(family, table.key.name, name)
+        if name not in going:
+            rules = [wire.parse_rule(body) for body in _dump(handle, request)]
+            table.rules += rules
+            table.chains[name] = len(rules)
+        elif len(going) <= _COUNTED_CHAINS:
+            table.chains[name] = len(_dump(handle, request))

@@ -1,0 +1,243 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: iptables_purge
+short_description: Remove the packet filter rules of kube-proxy, Flannel and the CNI plugins, and nothing else
+version_added: "1.0.0"
+author:
+  - netops.cni_migration authors (@netops)
+description:
+  - Removes from a node the chains, jumps, ipsets and nftables tables that kube-proxy, Flannel and the CNI plugins own, in every table, for
+    both backends of iptables and both families.
+  - A chain is owned by its name, a jump by its whole shape; no rule goes because of a word in its comment.
+  - Everything else stays exactly as it is, with its order, its packet and byte counters and its policies. Tables that are empty stay too.
+  - All nft tables change in one transaction and each legacy table in one exchange under the xtables lock, so that no packet meets a table
+    that is half changed, and rules that somebody adds meanwhile are not lost.
+  - Rules that somebody appended to an owned chain go with the chain. C(CNI-ADMIN) is kept while it has rules, since those are the administrator's.
+options:
+  owners:
+    description:
+      - Whose rules go.
+      - V(kube_proxy) covers the iptables, ipvs and nftables modes of kube-proxy.
+      - V(kubelet) covers the chains the kubelet keeps and restores by itself. They are useful with any CNI, and so not in the default.
+      - V(flannel) covers Flannel's chains, its nftables tables, and the rules it wrote before it had chains of its own.
+      - V(cni_plugins) covers the masquerade chains of bridge and ptp, portmap and firewall.
+    type: list
+    elements: str
+    choices: [kube_proxy, kubelet, flannel, cni_plugins]
+    default: [kube_proxy, flannel, cni_plugins]
+  backends:
+    description: The backends of iptables to look at. Tables of the legacy backend that do not exist are not created by looking.
+    type: list
+    elements: str
+    choices: [nft, legacy]
+    default: [nft, legacy]
+  families:
+    description: The address families to look at.
+    type: list
+    elements: str
+    choices: [ipv4, ipv6]
+    default: [ipv4, ipv6]
+  force:
+    description: Purge even while kube-proxy or Flannel run on the node. They will write their rules again.
+    type: bool
+    default: false
+  drop_foreign_jumps:
+    description: Also remove rules of somebody else that jump into an owned chain. Without it the module refuses and lists them.
+    type: bool
+    default: false
+  backup_dir:
+    description: Folder on the node for the backup, made with mode 0700 when it is missing.
+    type: path
+    default: /var/backups/cni-migration
+  full_backup:
+    description:
+      - Also keep all tables in the backup, as C(iptables-save -c) prints them. At 30,000 services that takes longer than the purge.
+      - Without it the backup holds the rules that are taken out of chains that stay.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without modifying target. What would make it refuse is a warning then.
+    support: full
+  diff_mode:
+    description: Returns the rules that go, by table and owner. Lists of more than 400 lines are cut, and tables of more than 2,000 chains show chains only.
+    support: full
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: linux
+notes:
+  - Needs root. The rules are read from the kernel directly; C(iptables-save) of each backend in use must be installed to print them.
+  - It waits up to 10 seconds for the xtables lock, and names the holder when it does not get it.
+  - Both kube-proxy and Flannel are looked for in the network namespace the module runs in.
+seealso:
+  - module: netops.cni_migration.cni_residue_info
+"""
+
+EXAMPLES = r"""
+- name: Show what would go
+  netops.cni_migration.iptables_purge:
+  check_mode: true
+  diff: true
+
+- name: Remove what kube-proxy, Flannel and the CNI plugins left
+  netops.cni_migration.iptables_purge:
+
+- name: Remove kube-proxy's rules only, and keep a printable copy of all tables
+  netops.cni_migration.iptables_purge:
+    owners: [kube_proxy]
+    full_backup: true
+"""
+
+RETURN = r"""
+removed:
+  description:
+    - What went, or would go in check mode, as counts by backend, family, table and owner. Rules of somebody else that were dropped are under C(foreign).
+    - C(rules) is null in a table of more than 20,000 owned chains, where counting them would take longer than removing them.
+  returned: success
+  type: dict
+  sample: {nft: {ipv4: {nat: {kube_proxy: {chains: 18, rules: 47}, flannel: {chains: 1, rules: 7}}}}}
+kept:
+  description: What stayed, as counts by backend, family, table and owner; what nobody of these owns is under C(foreign).
+  returned: success
+  type: dict
+  sample: {nft: {ipv4: {nat: {foreign: {chains: 5, rules: 2}}, filter: {kubelet: {chains: 2, rules: 3}}}}}
+ipsets:
+  description: The ipsets that went, or would go.
+  returned: success
+  type: list
+  elements: str
+  sample: [KUBE-CLUSTER-IP, KUBE-LOOP-BACK]
+refusals:
+  description: In check mode, why the module would refuse.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+backup_file:
+  description: The backup, mode 0600; empty when nothing had to change and in check mode.
+  returned: success
+  type: str
+  sample: /var/backups/cni-migration/iptables-purge-20260101T120000Z-4711.json
+seconds:
+  description: How long reading, planning, removing and verifying took.
+  returned: success
+  type: float
+  sample: 0.04
+"""
+
+import errno
+import time
+from contextlib import nullcontext
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.netops.cni_migration.plugins.module_utils import purge_host, purge_plan, purge_report
+from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, fail
+from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import OWNERS
+from ansible_collections.netops.cni_migration.plugins.module_utils.purge_plan import Plan
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import BACKENDS, FAMILIES
+from ansible_collections.netops.cni_migration.plugins.module_utils.xt_kernel import xtables_lock
+
+# Somebody else removed a rule or referred to a chain between reading and writing: read again.
+_RACES = (errno.ENOENT, errno.EBUSY, errno.EAGAIN)
+_ATTEMPTS = 3
+
+
+class Purge:
+    """One run of the module."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.params = module.params
+        self.node = purge_host.Node(self.params["owners"], self.params["backends"], self.params["families"])
+        self.started = time.monotonic()
+
+    def run(self) -> dict[str, object]:
+        """Purge, or say what would be purged; the module's result."""
+        with nullcontext() if self.module.check_mode else xtables_lock():
+            plan = self.node.plan()
+            refusals = purge_report.refusals(
+                plan, purge_host.running_owners(self.node.owners), force=self.params["force"], drop_foreign_jumps=self.params["drop_foreign_jumps"]
+            )
+            if plan.empty:
+                return self._result(plan, [], "")
+            purge_host.require_programs(plan)
+            result = self._result(plan, refusals, "")
+            if self.module._diff:
+                texts = {key: purge_report.saved_rules(output) for key, output in purge_host.rule_lines(plan).items()}
+                result["diff"] = purge_report.diff(plan, texts)
+            if self.module.check_mode:
+                for reason in refusals:
+                    self.module.warn(f"iptables_purge would refuse: {reason}")
+                return result
+            if refusals:
+                raise HostError(f"nothing was changed: {'. '.join(refusals)}", refusals=refusals)
+            result["backup_file"] = purge_host.write_backup(plan, self.params["backup_dir"], self.params["full_backup"])
+            self._apply(plan)
+        result["seconds"] = self._seconds()
+        return result
+
+    def _apply(self, plan: Plan) -> None:
+        """Remove what ``plan`` says and read again, until nothing owned is left."""
+        for _attempt in range(_ATTEMPTS):
+            try:
+                self.node.apply(plan)
+            except HostError as exc:
+                if exc.facts.get("errno") not in _RACES:
+                    raise
+                failure = exc
+            else:
+                failure = HostError("owned rules are there again right after the purge, so something on this node still writes them")
+            plan = self.node.plan()
+            if plan.empty:
+                return
+            reasons = purge_report.refusals(plan, (), force=True, drop_foreign_jumps=self.params["drop_foreign_jumps"])
+            if reasons:
+                raise HostError(f"rules of somebody else have come to refer to what goes: {'. '.join(reasons)}", refusals=reasons)
+        failure.facts["left"] = purge_plan.removed(plan)
+        raise failure
+
+    def _result(self, plan: Plan, refusals: list[str], backup_file: str) -> dict[str, object]:
+        return {
+            "changed": not plan.empty,
+            "removed": purge_plan.removed(plan),
+            "kept": purge_plan.kept(plan),
+            "ipsets": plan.ipsets,
+            "refusals": refusals,
+            "backup_file": backup_file,
+            "seconds": self._seconds(),
+        }
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self.started, 3)
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "owners": {"type": "list", "elements": "str", "choices": list(OWNERS), "default": ["kube_proxy", "flannel", "cni_plugins"]},
+            "backends": {"type": "list", "elements": "str", "choices": list(BACKENDS), "default": list(BACKENDS)},
+            "families": {"type": "list", "elements": "str", "choices": list(FAMILIES), "default": list(FAMILIES)},
+            "force": {"type": "bool", "default": False},
+            "drop_foreign_jumps": {"type": "bool", "default": False},
+            "backup_dir": {"type": "path", "default": "/var/backups/cni-migration"},
+            "full_backup": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**Purge(module).run())
+    except HostError as exc:
+        fail(module, exc)
+
+
+if __name__ == "__main__":
+    main()
