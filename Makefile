@@ -1,0 +1,56 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Ansible and Python find a collection by this path, wherever the checkout lies.
+COLLECTION := .ansible/collections/ansible_collections/netops/cni_migration
+
+.PHONY: help
+help: ## say what can be made
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=14
+
+$(COLLECTION):
+	mkdir -p $(@D)
+	ln -s $(CURDIR) $@
+
+$(VENV)/.runtime: requirements.txt
+	python3 -c 'import ensurepip' 2>/dev/null || apt-get install --yes python3-venv
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	touch $@
+
+# What the tests run on this machine, in network namespaces of their own, and the linter of shell scripts.
+TEST_PACKAGES := ebtables git ipset iptables nftables shellcheck
+
+$(VENV)/.tests: requirements-dev.txt $(VENV)/.runtime
+	dpkg-query --show $(TEST_PACKAGES) >/dev/null 2>&1 || { apt-get update --quiet && apt-get install --yes --no-install-recommends $(TEST_PACKAGES); }
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+.PHONY: setup
+setup: $(VENV)/.runtime $(COLLECTION) ## install Ansible and the libraries into .venv
+
+.PHONY: demo
+demo: setup ## build the lab, the cluster and the sample app, and migrate it; prints where the report is
+	$(BIN)/ansible-playbook site.yml
+	$(BIN)/ansible-playbook migrate.yml
+
+.PHONY: test
+test: setup $(VENV)/.tests ## run every test, on the real lab too
+	$(BIN)/python tests/run.py
+
+.PHONY: lint
+lint: setup $(VENV)/.tests ## run the quality gates alone
+	$(BIN)/python tests/run.py gate
+
+.PHONY: lab-destroy
+lab-destroy: setup ## remove the lab without a trace
+	$(BIN)/ansible-playbook playbooks/lab_destroy.yml
+
+.PHONY: clean
+clean: ## remove what this file made in the checkout
+	rm -rf $(VENV) .ansible
