@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the netops.cni_migration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write every image of the lab into one archive that ``ctr images import`` reads.
@@ -49,6 +48,12 @@ def owned_by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
     info.uid = info.gid = 0
     info.mode |= 0o755 if info.isdir() or info.mode & 0o100 else 0o644
     return anonymous(info)
+
+
+def as_program(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A file that is named by itself is a program; Go's module archives forget that scripts can be executed."""
+    info.mode |= 0o755
+    return owned_by_root(info)
 
 
 def sha256_of(path: Path) -> str:
@@ -109,7 +114,7 @@ class Archive:
 def fill(layer: tarfile.TarFile, image: dict[str, object], sources: dict[str, str]) -> None:
     """Put an image's own files, links and folders into its layer."""
     for target, source in image["files"].items():  # type: ignore[attr-defined]
-        layer.add(sources[source], target.lstrip("/"), filter=owned_by_root)
+        layer.add(sources[source], target.lstrip("/"), filter=owned_by_root if Path(sources[source]).is_dir() else as_program)
     for target, to in image.get("links", {}).items():  # type: ignore[attr-defined]
         info = tarfile.TarInfo(target.lstrip("/"))
         info.type, info.linkname = tarfile.SYMTYPE, to

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Copyright (c) 2026, the netops.cni_migration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
@@ -30,22 +30,23 @@ cgroups() {
 # v2 lets a cgroup either hold processes or hand controllers on, so the supervisor steps aside first.
 delegate() {
   [ -e /sys/fs/cgroup/cgroup.controllers ] || return 0
-  local parent
+  local parent controllers controller
   parent=$(dirname "$(cgroups)")
   mkdir -p "$parent/$NAME-supervisor"
   echo $$ >"$parent/$NAME-supervisor/cgroup.procs"
-  for controller in $(cat "$parent/cgroup.controllers"); do
+  read -ra controllers <"$parent/cgroup.controllers"
+  for controller in "${controllers[@]}"; do
     echo "+$controller" >"$parent/cgroup.subtree_control" || true
   done
 }
 
 # Cgroups of the last boot must be gone before the next: the kubelet would spend seconds on each.
 clear_cgroups() {
-  local group tries
+  local group
   while read -r group; do
     [ -d "$group" ] || continue
-    for tries in $(seq 50); do
-      find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | xargs --no-run-if-empty kill -KILL 2>/dev/null || true
+    for _ in $(seq 50); do
+      xargs --no-run-if-empty kill -KILL < <(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null) 2>/dev/null || true
       find "$group" -depth -type d -exec rmdir {} + 2>/dev/null && break
       sleep 0.1
     done
@@ -67,8 +68,7 @@ enter_cgroups() {
 
 # eth0 leads nowhere, as VirtualBox's NAT does without a network; eth1 is a port of the cluster's bridge.
 plug_in() {
-  local tries
-  for tries in $(seq 100); do
+  for _ in $(seq 100); do
     if nsenter --net="/run/netns/$NETNS" ip link show "${PORT}e1" >/dev/null 2>&1; then break; fi
     sleep 0.05
   done
