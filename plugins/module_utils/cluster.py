@@ -142,7 +142,8 @@ class KubernetesCluster:
 
     def evict_pod(self, namespace: str, name: str, uid: str) -> None:
         eviction = {
-            "apiVersion": "policy/v1", "kind": "Eviction",
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace},
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
@@ -151,7 +152,7 @@ class KubernetesCluster:
         except ApiUnavailable as exc:
             # 429 is a budget that is used up; 500 with these words is a pod under two budgets, which no eviction passes.
             if exc.facts.get("status") == 429 or "more than one PodDisruptionBudget" in str(exc):
-                raise EvictionBlocked(str(exc), **exc.facts) from exc
+                raise EvictionBlocked(exc.facts["answer"], **exc.facts) from exc
             raise
 
     def pod_log(self, namespace: str, name: str) -> str:
@@ -188,5 +189,5 @@ def _from_status(what: str, args: tuple[Any, ...], exc: Any) -> ClusterError:
     kind = {401: ApiDenied, 403: ApiDenied, 404: NotFound, 409: Conflict, 429: ApiUnavailable}.get(exc.status)
     if kind is None:
         kind = ApiUnavailable if exc.status >= 500 else ClusterError
-    target = "/".join(str(arg) for arg in args if isinstance(arg, str))
-    return kind(f"{what} {target}: {exc.status} {message}"[:1000], status=exc.status, reason=reason)
+    target = "/".join(arg for arg in reversed(args) if isinstance(arg, str))  # the client takes the name before the namespace
+    return kind(f"{what} {target}: {exc.status} {message}"[:1000], status=exc.status, reason=reason, answer=message)

@@ -98,7 +98,7 @@ def sort_pods(pods: Iterable[Pod], policy: EvictionPolicy, *, keep_tolerant: boo
     for pod in pods:
         if stays(pod) or (keep_tolerant and ignores_cordon(pod) and not is_own(pod)):
             continue
-        reason = None if is_terminating(pod) or is_finished(pod) or is_own(pod) else _refusal(pod, policy)
+        reason = "" if is_terminating(pod) or is_finished(pod) or is_own(pod) else _refusal(pod, policy)
         if reason:
             refused.append((pod, reason))
         else:
@@ -106,14 +106,15 @@ def sort_pods(pods: Iterable[Pod], policy: EvictionPolicy, *, keep_tolerant: boo
     return Sorting(tuple(leaving), tuple(refused))
 
 
-def _refusal(pod: Pod, policy: EvictionPolicy) -> str | None:
+def _refusal(pod: Pod, policy: EvictionPolicy) -> str:
+    """Every reason why the pod may not be evicted; empty when it may."""
+    reasons = []
     if controller(pod) is None and not policy.unmanaged_pods:
-        return "has no controller and would be gone for good (evict.unmanaged_pods accepts it)"
-    if not policy.delete_emptydir_data:
-        volumes = [volume["name"] for volume in (pod.get("spec") or {}).get("volumes") or [] if "emptyDir" in volume]
-        if volumes:
-            return f"would lose the data of its emptyDir volumes {', '.join(volumes)} (evict.delete_emptydir_data accepts it)"
-    return None
+        reasons.append("has no controller and would be gone for good (evict.unmanaged_pods accepts it)")
+    volumes = [volume["name"] for volume in (pod.get("spec") or {}).get("volumes") or [] if "emptyDir" in volume]
+    if volumes and not policy.delete_emptydir_data:
+        reasons.append(f"would lose the data of its emptyDir volumes {', '.join(volumes)} (evict.delete_emptydir_data accepts it)")
+    return " and ".join(reasons)
 
 
 def refusal_text(refused: Sequence[tuple[Pod, str]]) -> str:
@@ -125,8 +126,7 @@ def budgets_of(pod: Pod, budgets: Iterable[Mapping[str, Any]]) -> list[Mapping[s
     """The PodDisruptionBudgets (policy/v1) that cover the pod."""
     labels = pod["metadata"].get("labels") or {}
     return [
-        budget for budget in budgets
-        if budget["metadata"]["namespace"] == pod["metadata"]["namespace"] and _selects(budget["spec"].get("selector"), labels)
+        budget for budget in budgets if budget["metadata"]["namespace"] == pod["metadata"]["namespace"] and _selects(budget["spec"].get("selector"), labels)
     ]
 
 
@@ -170,7 +170,8 @@ def foreseen_blocks(leaving: Iterable[Pod], budgets: Sequence[Mapping[str, Any]]
         if closed:
             healthy = ", ".join(
                 f"{b['metadata']['name']} needs {(b.get('status') or {}).get('desiredHealthy', 0)} healthy pods "
-                f"and has {(b.get('status') or {}).get('currentHealthy', 0)}" for b in closed
+                f"and has {(b.get('status') or {}).get('currentHealthy', 0)}"
+                for b in closed
             )
             blocks.append(block(pod, closed, healthy))
     return blocks

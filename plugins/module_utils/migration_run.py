@@ -303,7 +303,7 @@ class Migration:
             if pod["status"]["phase"] == "Failed":
                 raise NotYet(verification_pod.complaint(pod))
             return verification_pod.judge(pod, self._cluster.pod_log(namespace, name), cidr)
-        except (NotYet, verification_pod.Unproven) as exc:
+        except (NotYet, NotFound, verification_pod.Unproven) as exc:
             attempts.last_failure = str(exc)
             self._delete(pod, grace_seconds=0)
             raise NotYet(str(exc)) from exc

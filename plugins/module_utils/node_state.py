@@ -170,8 +170,10 @@ def agent_uid(instance: str) -> str:
 
 
 def _patch(
-    phase: Phase | None = None, labels: Mapping[str, str | None] | None = None,
-    annotations: Mapping[str, str | None] | None = None, unschedulable: bool | None = None,
+    phase: Phase | None = None,
+    labels: Mapping[str, str | None] | None = None,
+    annotations: Mapping[str, str | None] | None = None,
+    unschedulable: bool | None = None,
 ) -> Patch:
     marks = dict(labels or {})
     if phase is not None:

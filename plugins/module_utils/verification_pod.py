@@ -41,18 +41,26 @@ def manifest(node: str, namespace: str, image: str) -> dict[str, Any]:
             "terminationGracePeriodSeconds": 1,
             "tolerations": [{"operator": "Exists"}],
             "securityContext": {"runAsNonRoot": True, "runAsUser": 65534, "runAsGroup": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "verify",
-                "image": image,
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["curl"],
-                "args": [
-                    "--silent", "--show-error", "--insecure", "--max-time", "5", "--write-out", " %{local_ip}",
-                    "https://$(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT)/healthz",
-                ],
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-            }],
+            "containers": [
+                {
+                    "name": "verify",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["curl"],
+                    "args": [
+                        "--silent",
+                        "--show-error",
+                        "--insecure",
+                        "--max-time",
+                        "5",
+                        "--write-out",
+                        " %{local_ip}",
+                        "https://$(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT)/healthz",
+                    ],
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
         },
     }
 

@@ -302,13 +302,19 @@ def argument_spec() -> dict[str, Any]:
         "flannel_pod_cidr": {"type": "str", "default": "10.244.0.0/16"},
         "namespace": {"type": "str", "default": "kube-system"},
         "verify_image": {"type": "str", "default": "ghcr.io/nicolaka/netshoot:v0.8"},
-        "evict": {"type": "dict", "apply_defaults": True, "options": {
-            "delete_emptydir_data": {"type": "bool", "default": False},
-            "unmanaged_pods": {"type": "bool", "default": False},
-        }},
-        "timeouts": {"type": "dict", "apply_defaults": True, "options": {
-            name: {"type": "float", "default": getattr(seconds, name)} for name in ("api", "drain", "agent", "reboot", "verify")
-        }},
+        "evict": {
+            "type": "dict",
+            "apply_defaults": True,
+            "options": {
+                "delete_emptydir_data": {"type": "bool", "default": False},
+                "unmanaged_pods": {"type": "bool", "default": False},
+            },
+        },
+        "timeouts": {
+            "type": "dict",
+            "apply_defaults": True,
+            "options": {name: {"type": "float", "default": getattr(seconds, name)} for name in ("api", "drain", "agent", "reboot", "verify")},
+        },
     }
 
 

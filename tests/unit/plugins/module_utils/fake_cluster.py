@@ -108,6 +108,7 @@ class FakeCluster:
                 self.node["spec"] = {"unschedulable": True} if patch["spec"]["unschedulable"] else {}
             self._touch()
             return copy.deepcopy(self.node)
+
         return self._call("patch_node", effect)
 
     def list_pods(self, node: str = "", namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
@@ -115,9 +116,11 @@ class FakeCluster:
 
         def effect() -> list[dict[str, Any]]:
             return [
-                copy.deepcopy(p) for p in self.pods.values()
+                copy.deepcopy(p)
+                for p in self.pods.values()
                 if namespace in ("", p["metadata"]["namespace"]) and (not key or p["metadata"]["labels"].get(key) == value)
             ]
+
         return self._call("list_pods", effect)
 
     def get_pod(self, namespace: str, name: str) -> dict[str, Any]:
@@ -134,6 +137,7 @@ class FakeCluster:
             self.pods[created["metadata"]["uid"]] = created
             self.clock.later(2, lambda: self._finish(created))
             return copy.deepcopy(created)
+
         return self._call("create_pod", effect)
 
     def delete_pod(self, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> None:
@@ -146,6 +150,7 @@ class FakeCluster:
                 raise EvictionBlocked("Cannot evict pod as it would violate the pod's disruption budget.", status=429)
             self.removals.append(name)
             self._end(found, uid, None)
+
         self._call("evict_pod", effect)
 
     def pod_log(self, namespace: str, name: str) -> str:
@@ -168,9 +173,12 @@ class FakeCluster:
     def marks(self) -> dict[str, Any]:
         """All that is left on the node and that a run could have changed."""
         metadata = self.node["metadata"]
-        return {"labels": metadata["labels"], "annotations": metadata["annotations"], "spec": self.node["spec"], "pods": sorted(
-            p["metadata"]["name"] for p in self.pods.values() if p["metadata"]["labels"].get("k8s-app") != "cilium"
-        )}
+        return {
+            "labels": metadata["labels"],
+            "annotations": metadata["annotations"],
+            "spec": self.node["spec"],
+            "pods": sorted(p["metadata"]["name"] for p in self.pods.values() if p["metadata"]["labels"].get("k8s-app") != "cilium"),
+        }
 
     def _call(self, what: str, effect: Callable[[], Any]) -> Any:
         number = len(self.calls)

@@ -7,12 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
-from ansible_collections.netops.cni_migration.plugins.module_utils.migration_run import Migration, MigrationError, Settings, Timeouts
-from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import CILIUM_LABEL, STATE_LABEL, Phase
 from fake_cluster import DAEMON_SET, NODE, REPLICA_SET, FakeClock, FakeCluster, Killed, pod
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
+from ansible_collections.netops.cni_migration.plugins.module_utils.migration_run import Migration, MigrationError, Settings, Timeouts
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import CILIUM_LABEL, STATE_LABEL, Phase
 
 LEAVING = (pod("web", owners=REPLICA_SET), pod("cache", owners=REPLICA_SET), pod("proxy", namespace="kube-system", owners=DAEMON_SET))
 
@@ -23,10 +24,19 @@ def make(*, cordoned: bool = False, pods: tuple[dict[str, Any], ...] = LEAVING) 
 
 def migration(cluster: FakeCluster, state: str, **changes: Any) -> Migration:
     chosen = {"rebooted": False, "policy": EvictionPolicy(), "timeouts": Timeouts(), **changes}
-    return Migration(cluster, cluster.clock, Settings(
-        node=NODE, wanted=Phase(state), pod_cidr="10.245.0.0/16", flannel_pod_cidr="10.244.0.0/16",
-        namespace="kube-system", verify_image="netshoot", **chosen,
-    ))
+    return Migration(
+        cluster,
+        cluster.clock,
+        Settings(
+            node=NODE,
+            wanted=Phase(state),
+            pod_cidr="10.245.0.0/16",
+            flannel_pod_cidr="10.244.0.0/16",
+            namespace="kube-system",
+            verify_image="netshoot",
+            **chosen,
+        ),
+    )
 
 
 def go(cluster: FakeCluster, state: str, **changes: Any) -> Migration:
@@ -77,7 +87,9 @@ def test_the_road_to_cilium() -> None:
     assert names(go(cluster, "migrated")) == ["uncordon"]
     assert cluster.marks() == {
         "labels": {"kubernetes.io/hostname": NODE, CILIUM_LABEL: "true", STATE_LABEL: "migrated"},
-        "annotations": {"theirs": "kept"}, "spec": {}, "pods": ["proxy"],
+        "annotations": {"theirs": "kept"},
+        "spec": {},
+        "pods": ["proxy"],
     }
 
 
@@ -206,9 +218,14 @@ def test_a_budget_that_stays_closed_is_named_and_the_node_can_go_on() -> None:
     walked = migration(cluster, "drained", timeouts=Timeouts(drain=30))
     with pytest.raises(MigrationError, match=r"step drain: evictions refused \(default/web: Cannot evict pod"):
         walked.run()
-    assert walked.outcome.blocked_by == [{
-        "namespace": "default", "pod": "web", "budgets": ["web-pdb"], "message": "Cannot evict pod as it would violate the pod's disruption budget.",
-    }]
+    assert walked.outcome.blocked_by == [
+        {
+            "namespace": "default",
+            "pod": "web",
+            "budgets": ["web-pdb"],
+            "message": "Cannot evict pod as it would violate the pod's disruption budget.",
+        }
+    ]
     assert walked.outcome.after is not None and walked.outcome.after.phase is Phase.DRAINING
     cluster.blocked.clear()
     migrate(cluster)
