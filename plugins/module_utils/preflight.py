@@ -215,9 +215,14 @@ def _mtu_findings(cluster: Cluster, node_facts: Mapping[str, Object]) -> Iterato
         yield Finding("mtu", WARNING, f"the nodes' MTUs differ: {'; '.join(seen.values())}", "make them equal, or large packets may vanish between nodes")
 
 
+def pending_nodes(cluster: Cluster) -> set[str]:
+    """The names of the nodes that are still to move."""
+    return {view.name for view in map(NodeView.from_api, cluster.nodes) if view.phase is not Phase.MIGRATED}
+
+
 def workload_findings(cluster: Cluster, settings: Settings) -> Iterator[Finding]:
     """What the drain of the nodes that are still to move would lose or would wait for."""
-    pending = {view.name for view in map(NodeView.from_api, cluster.nodes) if view.phase is not Phase.MIGRATED}
+    pending = pending_nodes(cluster)
     for pod in cluster.pods:
         node = pod["spec"].get("nodeName")
         if node not in pending or eviction.is_finished(pod):
@@ -269,6 +274,8 @@ def host_ports(pod: Object) -> list[int]:
 
 def dns_findings(cluster: Cluster) -> Iterator[Finding]:
     """Names that stop resolving, and applications that stop, while the one node they are on is drained."""
+    if not pending_nodes(cluster):
+        return
     dns = [pod for pod in cluster.pods if status.is_dns(pod)]
     nodes = {pod["spec"].get("nodeName") for pod in dns}
     if len(dns) == 1:
