@@ -13,7 +13,7 @@ from typing import Callable
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import nft_messages as wire
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError
-from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import IPTABLES_TABLES, Table, TableKey
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import IPTABLES_TABLES, Rule, Table, TableKey
 
 _RECEIVE = 1 << 16
 _SO_SNDBUFFORCE = 32
@@ -38,22 +38,44 @@ def read_tables(families: tuple[str, ...], owned: Callable[[str], bool], native:
         raise HostError(f"nf_tables: cannot understand what the kernel lists: {exc}") from exc
 
 
-def commit(messages: list[bytes]) -> None:
-    """Apply ``messages`` as one transaction. Raises :class:`HostError` (``errno`` among its facts) with nothing changed."""
+def chain_names(family: str, table: str) -> set[str]:
+    """The chains of a table; none when there is no such table."""
+    with _open() as handle:
+        parsed = [wire.parse_chain(body) for body in _dump(handle, wire.list_chains(wire.FAMILY_NUMBERS[family]))]
+    return {name for table_name, name, _base in parsed if table_name == table}
+
+
+def chain_rules(family: str, table: str, chain: str) -> list[Rule]:
+    """The rules of one chain."""
+    with _open() as handle:
+        return [wire.parse_rule(body) for body in _dump(handle, wire.list_rules(wire.FAMILY_NUMBERS[family], table, chain))]
+
+
+def commit(messages: list[bytes]) -> list[bytes]:
+    """Apply ``messages`` as one transaction; the bodies of the rules the kernel repeats, as they were at that moment.
+
+    Raises :class:`HostError` (``errno`` among its facts) with nothing changed.
+    """
+    repeated: list[bytes] = []
     if not messages:
-        return
+        return repeated
     data = wire.batch(messages)
     with _open() as handle:
         handle.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data) + 4096)
         handle.send(data)
-        # The kernel has finished when send() returns, so every answer is already waiting.
-        for kind, _flags, sequence, body in wire.messages(handle.recv(_RECEIVE)):
-            number = wire.error_number(body) if kind == wire.ERROR else 0
-            if number:
-                raise HostError(
-                    f"nf_tables refused the transaction at message {sequence} of {len(messages)}: {os.strerror(number)}; nothing was changed",
-                    errno=number,
-                )
+        # The kernel has finished when send() returns, so every answer is already waiting; the last is that of the last message.
+        while True:
+            for kind, _flags, sequence, body in wire.messages(handle.recv(_RECEIVE)):
+                if kind == wire.ERROR:
+                    number = wire.error_number(body)
+                    if number:
+                        raise HostError(
+                            f"nf_tables refused the transaction at message {sequence} of {len(messages)}: {os.strerror(number)}; nothing was changed",
+                            errno=number,
+                        )
+                    return repeated
+                if kind == wire.SUBSYSTEM << 8 | wire.DELETE_RULE:
+                    repeated.append(body)
 
 
 def _open() -> socket.socket:
@@ -98,9 +120,9 @@ def _read_family(family: str, owned: Callable[[str], bool], native: Callable[[st
     tables: dict[str, Table] = {}
     with _open() as handle:
         for body in _dump(handle, wire.list_tables(number)):
-            name = wire.parse_table(body)
+            name, asleep = wire.parse_table(body)
             if native(family, name) or name in IPTABLES_TABLES:
-                tables[name] = Table(TableKey("nft", family, name), native=native(family, name))
+                tables[name] = Table(TableKey("nft", family, name), native=native(family, name), asleep=asleep)
         for body in _dump(handle, wire.list_chains(number)) if tables else ():
             table_name, name, base = wire.parse_chain(body)
             if table_name in tables:

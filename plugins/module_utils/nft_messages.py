@@ -18,19 +18,20 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset impor
 NETFILTER = 12  # NETLINK_NETFILTER
 FAMILY_NUMBERS = {"ipv4": 2, "ipv6": 10}
 
-REQUEST, ACK, DUMP, DUMP_INTERRUPTED = 0x1, 0x4, 0x300, 0x10
+REQUEST, ACK, ECHO, DUMP, DUMP_INTERRUPTED = 0x1, 0x4, 0x8, 0x300, 0x10
 CREATE, APPEND = 0x400, 0x800
 ERROR, DONE = 0x2, 0x3
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
-GET_TABLE, DELETE_TABLE = 1, 2
+NEW_TABLE, GET_TABLE, DELETE_TABLE = 0, 1, 2
 GET_CHAIN, DELETE_CHAIN = 4, 5
 NEW_RULE, GET_RULE, DELETE_RULE = 6, 7, 8
 
 _ATTRIBUTE = struct.Struct("=HH")
 _HEADER = struct.Struct("=IHHII")
 _BODY = struct.Struct(">BBH")
-_TABLE_NAME = 1
+_TABLE_NAME, _TABLE_FLAGS = 1, 2
+_DORMANT = 0x1
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_COMPAT, _RULE_POSITION, _RULE_USERDATA = 1, 2, 3, 4, 5, 6, 7
 _NESTED = 0x8000
@@ -123,6 +124,11 @@ def list_rules(family: int, table: str, chain: str) -> bytes:
     return message(GET_RULE, REQUEST | DUMP, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, chain))
 
 
+def set_dormant(family: int, table: str, asleep: bool) -> bytes:
+    """Puts a table to sleep, so that no packet meets its chains, or wakes it; what it holds stays."""
+    return message(NEW_TABLE, REQUEST, family, text(_TABLE_NAME, table) + attribute(_TABLE_FLAGS, struct.pack(">I", _DORMANT if asleep else 0)))
+
+
 def delete_table(family: int, table: str) -> bytes:
     """Removes a table with all it holds."""
     return message(DELETE_TABLE, REQUEST, family, text(_TABLE_NAME, table))
@@ -139,9 +145,9 @@ def delete_chain(family: int, table: str, chain: str) -> bytes:
 
 
 def delete_rule(family: int, table: str, rule: Rule) -> bytes:
-    """Removes one rule by its handle, whatever has been added around it since."""
+    """Removes one rule by its handle, whatever has been added around it since; the kernel repeats it as it was then."""
     handle = attribute(_RULE_HANDLE, struct.pack(">Q", rule.position))
-    return message(DELETE_RULE, REQUEST, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, rule.chain) + handle)
+    return message(DELETE_RULE, REQUEST | ECHO, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, rule.chain) + handle)
 
 
 def insert_rule(family: int, table: str, rule: Rule, after: int | None) -> bytes:
@@ -155,15 +161,21 @@ def insert_rule(family: int, table: str, rule: Rule, after: int | None) -> bytes
     return message(NEW_RULE, flags, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, rule.chain) + place + rule.raw + compat)
 
 
-def parse_table(body: bytes) -> str:
-    """Name of the table in the body of a table message."""
-    return next(_string(data) for kind, data in attributes(body[4:]) if kind == _TABLE_NAME)
+def parse_table(body: bytes) -> tuple[str, bool]:
+    """Name of the table in the body of a table message, and whether it sleeps."""
+    found = dict(attributes(body[4:]))
+    return _string(found[_TABLE_NAME]), bool(struct.unpack(">I", found.get(_TABLE_FLAGS, bytes(4)))[0] & _DORMANT)
 
 
 def parse_chain(body: bytes) -> tuple[str, str, bool]:
     """Table and name of a chain, and whether it is attached to a hook of the kernel."""
     found = dict(attributes(body[4:]))
     return _string(found[_CHAIN_TABLE]), _string(found[_CHAIN_NAME]), _CHAIN_HOOK in found
+
+
+def parse_rule_place(body: bytes) -> tuple[int, str]:
+    """The family number and the table of a rule message."""
+    return body[0], _string(dict(attributes(body[4:]))[_RULE_TABLE])
 
 
 def parse_rule(body: bytes) -> Rule:

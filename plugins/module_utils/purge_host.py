@@ -5,16 +5,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
 import time
 from collections.abc import Collection, Iterable
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import ipset_host, nft_kernel, nft_messages, ownership, purge_plan, xt_blob, xt_kernel
+from ansible_collections.netops.cni_migration.plugins.module_utils import (
+    ipset_host,
+    nft_kernel,
+    nft_messages,
+    ownership,
+    purge_plan,
+    purge_undo,
+    xt_blob,
+    xt_kernel,
+)
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, read_text, run, write_atomic
 from ansible_collections.netops.cni_migration.plugins.module_utils.purge_plan import Plan, TablePlan
+from ansible_collections.netops.cni_migration.plugins.module_utils.purge_undo import SavedTable, going_rules
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule, Table, TableKey
 
 # Tables with more chains than this are not printed rule by rule.
@@ -44,8 +53,8 @@ class Node:
         sets = purge_plan.owned_ipsets(ipset_host.set_names(), self.owners)
         return purge_plan.plan(tables, self.owners, ipset_host.set_numbers(sets))
 
-    def apply(self, plan: Plan) -> None:
-        """Remove what ``plan``, the last one made here, says.
+    def remove(self, plan: Plan) -> None:
+        """Remove all that ``plan``, the last one made here, says.
 
         All nft tables of both families change in one transaction, each legacy table in one exchange, so that a packet
         meets a table either as it was or as it will be. Raises :class:`HostError`.
@@ -53,11 +62,36 @@ class Node:
         nft_kernel.commit([message for entry in plan.tables if entry.table.key.backend == "nft" for message in nft_removal(entry)])
         for entry in plan.tables:
             if entry.table.key.backend == "legacy" and not entry.empty:
-                blob, spans = self._blobs[entry.table.key]
-                rules = {rule.position for rule in going_rules(entry)}
-                xt_kernel.replace(blob, xt_blob.cut(blob, spans, set(entry.chains), rules))
+                self._edit_legacy(entry, set(entry.chains))
         for name in plan.ipsets:
             ipset_host.destroy(name)
+
+    def unhook(self, plan: Plan) -> list[SavedTable]:
+        """Take only what leads into owned chains out of the chains that stay; what :meth:`hook` needs to put it back.
+
+        Owned chains stay, with all that is in them, and no packet meets them any more; native tables are put to sleep.
+        """
+        removed: dict[tuple[TableKey, int], Rule] = {}
+        families = {number: family for family, number in nft_messages.FAMILY_NUMBERS.items()}
+        for body in nft_kernel.commit([message for entry in plan.tables if entry.table.key.backend == "nft" for message in nft_unhooking(entry)]):
+            number, table = nft_messages.parse_rule_place(body)
+            rule = nft_messages.parse_rule(body)
+            removed[TableKey("nft", families[number], table), rule.position] = rule
+        for entry in plan.tables:
+            if entry.table.key.backend == "legacy" and going_rules(entry):
+                removed.update(self._edit_legacy(entry, set()))
+        return purge_undo.with_counters(purge_undo.saved(plan), removed)
+
+    def _edit_legacy(self, entry: TablePlan, chains: set[str]) -> dict[tuple[TableKey, int], Rule]:
+        """Cut ``chains`` and the hooks out of a legacy table; the rules that went, with their last counters."""
+        blob, spans = self._blobs[entry.table.key]
+        edit = xt_blob.edit(blob, spans, chains, {rule.position for rule in going_rules(entry)})
+        counters = xt_kernel.replace(blob, edit)
+        removed = {}
+        for rule in going_rules(entry):
+            packets, octets = xt_blob.COUNTER.unpack_from(counters, edit.gone[rule.position] * xt_blob.COUNTER.size)
+            removed[entry.table.key, rule.position] = rule._replace(packets=packets, octets=octets)
+        return removed
 
     def _read_legacy(self, key: TableKey) -> Table:
         blob = xt_kernel.read_blob(key)
@@ -70,9 +104,57 @@ class Node:
         return table
 
 
-def going_rules(entry: TablePlan) -> list[Rule]:
-    """The rules a table plan takes out of chains that stay."""
-    return [rule for rule, _owner in entry.hooks] + entry.references
+def hook(tables: Iterable[SavedTable]) -> None:
+    """Put back what :meth:`Node.unhook` took out, each rule to its place and with its counters. Raises :class:`HostError`.
+
+    What is there already is left alone, and so is a rule whose own chain or target chain has gone meanwhile.
+    """
+    tables = list(tables)
+    nft_kernel.commit([message for table in tables if table.key.backend == "nft" for message in _nft_hooking(table)])
+    for table in tables:
+        if table.key.backend == "legacy":
+            _hook_legacy(table)
+
+
+def _nft_hooking(table: SavedTable) -> list[bytes]:
+    family = nft_messages.FAMILY_NUMBERS[table.key.family]
+    chains = nft_kernel.chain_names(table.key.family, table.key.name)
+    if not chains:
+        return []
+    messages = [nft_messages.set_dormant(family, table.key.name, False)] if table.slept else []
+    for chain, order in table.orders.items():
+        if chain not in chains:
+            continue
+        current = purge_undo.identities(table.key, nft_kernel.chain_rules(table.key.family, table.key.name, chain))
+        missing = purge_undo.missing(table, chain, current, chains)
+        for rule, after in purge_undo.insertions(purge_undo.merge(order, missing, current), missing):
+            messages.append(nft_messages.insert_rule(family, table.key.name, rule, None if after is None else int(after)))
+    return messages
+
+
+def _hook_legacy(saved: SavedTable) -> None:
+    blob = xt_kernel.read_blob(saved.key)
+    spans = {span.name: span for span in xt_blob.spans(blob)}
+    table = xt_blob.table(blob, set(spans).difference(saved.orders), list(spans.values()))
+    added: dict[int, list[Rule]] = {}
+    for chain, order in saved.orders.items():
+        if chain not in spans:
+            continue
+        rules = [rule for rule in table.rules if rule.chain == chain]
+        current = purge_undo.identities(saved.key, rules)
+        missing = purge_undo.missing(saved, chain, current, set(spans))
+        offsets = {name: rule.position for name, rule in zip(current, rules)}
+        end = rules[-1].position + len(rules[-1].raw) if rules else spans[chain].first
+        waiting: list[Rule] = []
+        for name in purge_undo.merge(order, missing, current):
+            if name in missing:
+                waiting.append(missing[name])
+            elif waiting:
+                added[offsets[name]], waiting = waiting, []
+        if waiting:
+            added[end] = waiting
+    if added:
+        xt_kernel.replace(blob, xt_blob.edit(blob, list(spans.values()), set(), set(), added))
 
 
 def nft_removal(entry: TablePlan) -> list[bytes]:
@@ -85,6 +167,14 @@ def nft_removal(entry: TablePlan) -> list[bytes]:
         *(nft_messages.flush_chain(family, table, name) for name in entry.chains),
         *(nft_messages.delete_chain(family, table, name) for name in entry.chains),
     ]
+
+
+def nft_unhooking(entry: TablePlan) -> list[bytes]:
+    """The messages that take away what leads into owned chains."""
+    family, table = nft_messages.FAMILY_NUMBERS[entry.table.key.family], entry.table.key.name
+    if entry.drop:
+        return [] if entry.table.asleep else [nft_messages.set_dormant(family, table, True)]
+    return [nft_messages.delete_rule(family, table, rule) for rule in going_rules(entry)]
 
 
 def running_owners(owners: Collection[str]) -> list[tuple[int, str]]:
@@ -134,12 +224,12 @@ def rule_lines(plan: Plan) -> dict[TableKey, str]:
 def write_backup(plan: Plan, folder: str, full: bool) -> str:
     """Write what undoing needs into a new file of ``folder`` with mode 0600 and return its path.
 
-    It holds, as JSON, each rule that goes out of a chain that stays, with its neighbours and the kernel's own bytes;
-    with ``full``, also all tables as ``iptables-save -c`` prints them. Raises :class:`HostError` when there is no room.
+    It holds, as JSON, each rule that goes out of a chain that stays, with its place and the kernel's own bytes; with
+    ``full``, also all tables as ``iptables-save -c`` prints them. Raises :class:`HostError` when there is no room.
     """
     content = {
         "format": 1,
-        "tables": [_saved_table(entry) for entry in plan.tables if not entry.empty],
+        "tables": purge_undo.as_json(purge_undo.saved(plan)),
         "ipsets": plan.ipsets,
         "dump": _dump(plan) if full else {},
     }
@@ -156,33 +246,6 @@ def write_backup(plan: Plan, folder: str, full: bool) -> str:
         raise HostError(f"{folder} has {free} bytes free and the backup needs {needed}; nothing was changed. Make room, or set backup_dir.", path=folder)
     write_atomic(path, data, 0o600)
     return path
-
-
-def _saved_table(entry: TablePlan) -> dict[str, object]:
-    neighbours = _predecessors(entry)
-    return {
-        **entry.table.key._asdict(),
-        "dropped": entry.drop,
-        "rules": [
-            {
-                "chain": rule.chain, "target": rule.target, "packets": rule.packets, "bytes": rule.octets,
-                "after": neighbours[rule.position], "raw": base64.b64encode(rule.raw).decode(),
-            }
-            for rule in going_rules(entry)
-        ],
-    }
-
-
-def _predecessors(entry: TablePlan) -> dict[int, int | None]:
-    """For each rule of the table, by position, the position of the nearest rule before it that stays."""
-    going = {rule.position for rule in going_rules(entry)}
-    last: dict[str, int | None] = {}
-    found: dict[int, int | None] = {}
-    for rule in entry.table.rules:
-        found[rule.position] = last.get(rule.chain)
-        if rule.position not in going:
-            last[rule.chain] = rule.position
-    return found
 
 
 def _dump(plan: Plan) -> dict[str, str]:

@@ -47,7 +47,8 @@ class Table:
     """One table: how many rules each chain has (in the kernel's order; None: not counted), and the rules of the chains
     that were read in full.
 
-    ``native`` is set for a table that no iptables program manages, which is owned or foreign as a whole.
+    ``native`` is set for a table that no iptables program manages, which is owned or foreign as a whole; ``asleep`` for
+    one that no packet meets (the ``dormant`` flag of nftables).
     """
 
     key: TableKey
@@ -55,3 +56,4 @@ class Table:
     base: set[str] = field(default_factory=set)
     rules: list[Rule] = field(default_factory=list)
     native: bool = False
+    asleep: bool = False

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule, Table, TableKey
 
@@ -67,11 +67,16 @@ class Span(NamedTuple):
     rules: int
 
 
-class Cut(NamedTuple):
-    """A block after an edit, and which entries of the old one are in it, as ranges of their numbers."""
+# Where the counters of entries come from: a range of entry numbers of the old block, or the counters themselves.
+Source = Union[tuple[int, int], bytes]
+
+
+class Edit(NamedTuple):
+    """A block after an edit, where its counters come from, and the number in the old block of each single rule that went."""
 
     blob: Blob
-    kept: tuple[tuple[int, int], ...]
+    sources: tuple[Source, ...]
+    gone: dict[int, int]
 
 
 def spans(blob: Blob) -> list[Span]:
@@ -119,78 +124,140 @@ def table(blob: Blob, owned: set[str], chains: list[Span]) -> Table:
     return result
 
 
-def cut(blob: Blob, chains: list[Span], going_chains: set[str], going_rules: set[int]) -> Cut:
-    """``blob`` without the named chains and without the rules at the given offsets; every other entry as it was.
+def edit(
+    blob: Blob, chains: list[Span], going_chains: set[str], going_rules: set[int], added: Mapping[int, list[Rule]] | None = None
+) -> Edit:
+    """``blob`` without the named chains and the rules at the given offsets, and with rules added; all else as it was.
 
-    Raises :class:`ValueError` when an entry that stays jumps into a chain that goes.
+    ``added`` says which rules come directly before the entry at an offset. Raises :class:`ValueError` when an entry
+    that stays jumps into a chain that goes, :class:`KeyError` when an added one jumps into a chain that is not there.
     """
-    ranges: list[tuple[int, int]] = [(span.start, span.end) for span in chains if span.name in going_chains]
-    ranges += [(offset, offset + _size(blob, offset)) for offset in going_rules]
+    return _Editor(blob, chains, going_chains, going_rules, added or {}).edit()
+
+
+class _Editor:
+    """One edit: first where everything goes, then the entries with their jumps set right."""
+
+    def __init__(self, blob: Blob, chains: list[Span], going_chains: set[str], going_rules: set[int], added: Mapping[int, list[Rule]]) -> None:
+        self.blob = blob
+        self.layout = LAYOUTS[blob.key.family]
+        self.added = added
+        self.going_rules = going_rules
+        self.gone_chains = {span.first: span.name for span in chains if span.name in going_chains}
+        self.firsts = {span.name: span.first for span in chains if span.name not in going_chains}
+        removed = [(span.start, span.end) for span in chains if span.name in going_chains]
+        removed += [(offset, offset + _size(blob, offset)) for offset in going_rules]
+        self.pieces = _pieces(len(blob.entries), removed, added)
+        self.starts = [start for start, _end in self.pieces]
+        self.placed: dict[int, int] = {}
+        self.news: list[int] = []
+        position = 0
+        for start, end in self.pieces:
+            if start in added:
+                self.placed[start] = position
+                position += sum(len(rule.raw) for rule in added[start])
+            self.news.append(position)
+            position += end - start
+
+    def edit(self) -> Edit:
+        """The edited block."""
+        out, sources, gone = bytearray(), list[Source](), dict[int, int]()
+        number, offset = 0, 0
+        entries = 0
+        for start, end in self.pieces:
+            while offset < start:
+                if offset in self.going_rules:
+                    gone[offset] = number
+                offset += _size(self.blob, offset)
+                number += 1
+            for rule in self.added.get(start, ()):
+                out += self._entry(rule, len(out))
+                sources.append(COUNTER.pack(rule.packets, rule.octets))
+                entries += 1
+            written = len(out)
+            out += self.blob.entries[start:end]
+            first = number
+            while offset < end:
+                size = self._relink(out, offset, written)
+                offset += size
+                written += size
+                number += 1
+            sources.append((first, number))
+            entries += number - first
+        blob = self.blob
+        hooks = [hook for hook in range(5) if blob.valid_hooks >> hook & 1]
+        return Edit(
+            Blob(
+                blob.key, blob.valid_hooks,
+                tuple(self._referred(offset) if hook in hooks else offset for hook, offset in enumerate(blob.hook_entry)),
+                tuple(self._moved(offset) if hook in hooks else offset for hook, offset in enumerate(blob.underflow)),
+                entries, bytes(out),
+            ),
+            tuple(sources), gone,
+        )
+
+    def _moved(self, offset: int) -> int:
+        """Where the entry at ``offset``, or else the next one that stays, has gone."""
+        index = bisect_right(self.starts, offset) - 1
+        if index >= 0 and offset < self.pieces[index][1]:
+            return self.news[index] + offset - self.starts[index]
+        return self.news[index + 1]
+
+    def _referred(self, offset: int) -> int:
+        """Where something that leads to ``offset`` must lead now: to what has been put before it, if anything has."""
+        return self.placed.get(offset, self._moved(offset))
+
+    def _relink(self, out: bytearray, offset: int, written: int) -> int:
+        """Point the jump of the entry from ``offset``, now at ``written``, to where its chain has gone; the entry's size."""
+        data = self.blob.entries
+        target_at, size = _U16X2.unpack_from(data, offset + self.layout.offsets)
+        target = offset + target_at
+        if not data[target + 2]:
+            verdict = _I32.unpack_from(data, target + _TARGET_HEAD)[0]
+            if verdict == offset + size:
+                _I32.pack_into(out, written + target_at + _TARGET_HEAD, written + size)
+            elif verdict >= 0:
+                if verdict in self.gone_chains:
+                    raise ValueError(f"a rule that stays jumps to {self.gone_chains[verdict]}")
+                _I32.pack_into(out, written + target_at + _TARGET_HEAD, self._referred(verdict))
+        return size
+
+    def _entry(self, rule: Rule, position: int) -> bytes:
+        """An added rule as an entry at ``position``."""
+        entry = bytearray(rule.raw)
+        target_at = _U16.unpack_from(entry, self.layout.offsets)[0]
+        if not entry[target_at + 2] and _I32.unpack_from(entry, target_at + _TARGET_HEAD)[0] >= 0:
+            verdict = self._referred(self.firsts[rule.target]) if rule.jumps else position + len(entry)
+            _I32.pack_into(entry, target_at + _TARGET_HEAD, verdict)
+        return bytes(entry)
+
+
+def _pieces(length: int, removed: list[tuple[int, int]], added: Iterable[int]) -> list[tuple[int, int]]:
+    """The parts of a block that stay, cut where something is removed or added."""
     pieces: list[tuple[int, int]] = []
     position = 0
-    for start, end in sorted(ranges):
+    for start, end in sorted([*removed, *((offset, offset) for offset in added)]):
         if start > position:
             pieces.append((position, start))
         position = max(position, end)
-    pieces.append((position, len(blob.entries)))
-    new = bytearray().join(blob.entries[start:end] for start, end in pieces)
-    olds = [start for start, _end in pieces]
-    shifts: list[int] = []
-    kept_bytes = 0
-    for start, end in pieces:
-        shifts.append(kept_bytes - start)
-        kept_bytes += end - start
-
-    def moved(offset: int) -> int:
-        """Where the entry at ``offset``, or else the next one that stays, has gone."""
-        index = bisect_right(olds, offset) - 1
-        if index >= 0 and offset < pieces[index][1]:
-            return offset + shifts[index]
-        return olds[index + 1] + shifts[index + 1]
-
-    gone = {span.first: span.name for span in chains if span.name in going_chains}
-    kept = _relink(blob, new, pieces, moved, gone)
-    return Cut(
-        Blob(
-            blob.key, blob.valid_hooks, tuple(moved(offset) if blob.valid_hooks >> hook & 1 else offset for hook, offset in enumerate(blob.hook_entry)),
-            tuple(moved(offset) if blob.valid_hooks >> hook & 1 else offset for hook, offset in enumerate(blob.underflow)),
-            sum(end - start for start, end in kept), bytes(new),
-        ),
-        kept,
-    )
+    pieces.append((position, length))
+    return pieces
 
 
-def kept_counters(counters: bytes, kept: tuple[tuple[int, int], ...]) -> bytes:
-    """The counters of a replaced table that belong to the entries of its successor."""
-    return b"".join(counters[start * COUNTER.size:end * COUNTER.size] for start, end in kept)
+def new_counters(old: bytes, sources: Iterable[Source]) -> bytes:
+    """The counters for the entries of an edited block, from the ones its predecessor had when it was replaced."""
+    return b"".join(source if isinstance(source, bytes) else old[source[0] * COUNTER.size:source[1] * COUNTER.size] for source in sources)
 
 
-def _relink(
-    blob: Blob, new: bytearray, pieces: list[tuple[int, int]], moved: Callable[[int], int], gone: dict[int, str]
-) -> tuple[tuple[int, int], ...]:
-    """Point the jumps in ``new`` to where their chains have gone; the numbers of the kept entries, as ranges."""
-    data, offsets_at = blob.entries, LAYOUTS[blob.key.family].offsets
-    kept: list[tuple[int, int]] = []
-    number, offset, written = 0, 0, 0
-    for start, end in pieces:
-        while offset < start:
-            offset += _U16.unpack_from(data, offset + offsets_at + 2)[0]
-            number += 1
-        first = number
-        while offset < end:
-            target_at, size = _U16X2.unpack_from(data, offset + offsets_at)
-            target = offset + target_at
-            if not data[target + 2]:
-                verdict = _I32.unpack_from(data, target + _TARGET_HEAD)[0]
-                if verdict >= 0:
-                    if verdict in gone and verdict != offset + size:
-                        raise ValueError(f"a rule that stays jumps to {gone[verdict]}")
-                    _I32.pack_into(new, written + target_at + _TARGET_HEAD, moved(verdict))
-            offset += size
-            written += size
-            number += 1
-        kept.append((first, number))
-    return tuple(kept)
+def content(family: str, rule: Rule) -> bytes:
+    """What a rule says, without what changes from one listing to the next: its counters, its place, where its chain is."""
+    layout = LAYOUTS[family]
+    entry = bytearray(rule.raw)
+    target_at = _U16.unpack_from(entry, layout.offsets)[0]
+    entry[layout.offsets + 4:layout.matches] = bytes(layout.matches - layout.offsets - 4)
+    if not entry[target_at + 2] and _I32.unpack_from(entry, target_at + _TARGET_HEAD)[0] >= 0:
+        entry[target_at + _TARGET_HEAD:target_at + _TARGET_HEAD + 4] = bytes(4)
+    return bytes(entry) + rule.target.encode("utf-8", "surrogateescape")
 
 
 def _size(blob: Blob, offset: int) -> int:

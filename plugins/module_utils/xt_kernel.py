@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, read_text
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import TableKey
-from ansible_collections.netops.cni_migration.plugins.module_utils.xt_blob import COUNTER, Blob, Cut, kept_counters
+from ansible_collections.netops.cni_migration.plugins.module_utils.xt_blob import COUNTER, Blob, Edit, new_counters
 
 LOCK_FILE = "/run/xtables.lock"
 LOCK_SECONDS = 10
@@ -65,8 +65,8 @@ def read_blob(key: TableKey) -> Blob:
     raise HostError(f"{_describe(key)} changed during each of {_ATTEMPTS} attempts to read it")
 
 
-def replace(old: Blob, new: Cut) -> None:
-    """Put ``new`` in the place of ``old`` in one step, and give each entry its packets and bytes back.
+def replace(old: Blob, new: Edit) -> bytes:
+    """Put ``new`` in the place of ``old`` in one step, and give each entry its packets and bytes back; the old counters.
 
     The kernel hands the old counters over at the moment of the exchange and they are added to what has been counted
     since, so that no packet is forgotten. Raises :class:`TableChanged` when the table got or lost entries since it was
@@ -80,8 +80,9 @@ def replace(old: Blob, new: Cut) -> None:
     )
     with _open(blob.key.family) as handle:
         _call(_libc.setsockopt, handle, blob.key, _SET_REPLACE, head + blob.entries, len(head) + len(blob.entries))
-        back = _COUNTERS_HEAD.pack(name, blob.number) + kept_counters(counters.raw, new.kept)
+        back = _COUNTERS_HEAD.pack(name, blob.number) + new_counters(counters.raw, new.sources)
         _call(_libc.setsockopt, handle, blob.key, _SET_ADD_COUNTERS, back, len(back))
+    return counters.raw
 
 
 @contextmanager

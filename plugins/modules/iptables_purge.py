@@ -61,7 +61,20 @@ options:
       - Without it the backup holds the rules that are taken out of chains that stay.
     type: bool
     default: false
+  confirm_timeout:
+    description:
+      - How many seconds the node waits for the controller to come back over a new connection before it puts the rules back.
+      - First only the rules that lead into owned chains are taken out, which is undone exactly. Once the controller has confirmed, the chains go.
+      - With V(0) everything goes in one step, and nothing is put back.
+    type: int
+    default: 60
 attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: none
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target. What would make it refuse is a warning then.
     support: full
@@ -75,6 +88,8 @@ attributes:
 notes:
   - Needs root. The rules are read from the kernel directly; C(iptables-save) of each backend in use must be installed to print them.
   - It waits up to 10 seconds for the xtables lock, and names the holder when it does not get it.
+  - The process that would put the rules back belongs to no session, but C(KillUserProcesses=yes) of systemd-logind ends it with the login;
+    then set O(confirm_timeout=0).
   - Both kube-proxy and Flannel are looked for in the network namespace the module runs in.
 seealso:
   - module: netops.cni_migration.cni_residue_info
@@ -125,6 +140,16 @@ backup_file:
   returned: success
   type: str
   sample: /var/backups/cni-migration/iptables-purge-20260101T120000Z-4711.json
+confirmed:
+  description: Whether the controller came back over a new connection. Only there when a roll-back was armed.
+  returned: when something changed and O(confirm_timeout) is not 0
+  type: bool
+  sample: true
+rolled_back:
+  description: Whether the node put the rules back because nobody confirmed in time.
+  returned: when the confirmation came too late
+  type: bool
+  sample: true
 seconds:
   description: How long reading, planning, removing and verifying took.
   returned: success
@@ -138,12 +163,12 @@ from contextlib import nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import purge_host, purge_plan, purge_report
+from ansible_collections.netops.cni_migration.plugins.module_utils import purge_arm, purge_host, purge_plan, purge_report, purge_undo
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, fail
 from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import OWNERS
 from ansible_collections.netops.cni_migration.plugins.module_utils.purge_plan import Plan
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import BACKENDS, FAMILIES
-from ansible_collections.netops.cni_migration.plugins.module_utils.xt_kernel import xtables_lock
+from ansible_collections.netops.cni_migration.plugins.module_utils.xt_kernel import TableChanged, xtables_lock
 
 # Somebody else removed a rule or referred to a chain between reading and writing: read again.
 _RACES = (errno.ENOENT, errno.EBUSY, errno.EAGAIN)
@@ -161,15 +186,17 @@ class Purge:
 
     def run(self) -> dict[str, object]:
         """Purge, or say what would be purged; the module's result."""
+        if self.params["_phase"] == "delete":
+            return self._delete()
         with nullcontext() if self.module.check_mode else xtables_lock():
             plan = self.node.plan()
+            if plan.empty:
+                return self._result(plan, [])
             refusals = purge_report.refusals(
                 plan, purge_host.running_owners(self.node.owners), force=self.params["force"], drop_foreign_jumps=self.params["drop_foreign_jumps"]
             )
-            if plan.empty:
-                return self._result(plan, [], "")
             purge_host.require_programs(plan)
-            result = self._result(plan, refusals, "")
+            result = self._result(plan, refusals)
             if self.module._diff:
                 texts = {key: purge_report.saved_rules(output) for key, output in purge_host.rule_lines(plan).items()}
                 result["diff"] = purge_report.diff(plan, texts)
@@ -180,15 +207,43 @@ class Purge:
             if refusals:
                 raise HostError(f"nothing was changed: {'. '.join(refusals)}", refusals=refusals)
             result["backup_file"] = purge_host.write_backup(plan, self.params["backup_dir"], self.params["full_backup"])
-            self._apply(plan)
+            if self.params["_phase"] == "unhook" and self.params["confirm_timeout"] > 0:
+                result["_armed"] = self._unhook(plan)
+            else:
+                self._apply(plan)
         result["seconds"] = self._seconds()
         return result
+
+    def _unhook(self, plan: Plan) -> str:
+        """Take out what leads into owned chains, with the roll-back armed; the folder that stands for it."""
+        folder = purge_arm.arm(purge_undo.saved(plan), self.params["confirm_timeout"])
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                purge_arm.update(folder, self.node.unhook(plan))
+                break
+            except TableChanged:
+                # What was taken out of other tables before comes back when nobody confirms.
+                raise
+            except HostError as exc:
+                if attempt == _ATTEMPTS or exc.facts.get("errno") not in _RACES:
+                    raise
+            plan = self.node.plan()
+            self._refuse_new_references(plan)
+            purge_arm.update(folder, purge_undo.saved(plan))
+        return folder
+
+    def _delete(self) -> dict[str, object]:
+        """The second step: the controller is back, so call the roll-back off and delete what nothing refers to any more."""
+        purge_arm.confirm(self.params["_armed"])
+        with xtables_lock():
+            self._apply(self.node.plan())
+        return {"changed": True, "seconds": self._seconds()}
 
     def _apply(self, plan: Plan) -> None:
         """Remove what ``plan`` says and read again, until nothing owned is left."""
         for _attempt in range(_ATTEMPTS):
             try:
-                self.node.apply(plan)
+                self.node.remove(plan)
             except HostError as exc:
                 if exc.facts.get("errno") not in _RACES:
                     raise
@@ -198,20 +253,23 @@ class Purge:
             plan = self.node.plan()
             if plan.empty:
                 return
-            reasons = purge_report.refusals(plan, (), force=True, drop_foreign_jumps=self.params["drop_foreign_jumps"])
-            if reasons:
-                raise HostError(f"rules of somebody else have come to refer to what goes: {'. '.join(reasons)}", refusals=reasons)
+            self._refuse_new_references(plan)
         failure.facts["left"] = purge_plan.removed(plan)
         raise failure
 
-    def _result(self, plan: Plan, refusals: list[str], backup_file: str) -> dict[str, object]:
+    def _refuse_new_references(self, plan: Plan) -> None:
+        reasons = purge_report.refusals(plan, (), force=True, drop_foreign_jumps=self.params["drop_foreign_jumps"])
+        if reasons:
+            raise HostError(f"rules of somebody else have come to refer to what goes: {'. '.join(reasons)}", refusals=reasons)
+
+    def _result(self, plan: Plan, refusals: list[str]) -> dict[str, object]:
         return {
             "changed": not plan.empty,
             "removed": purge_plan.removed(plan),
             "kept": purge_plan.kept(plan),
             "ipsets": plan.ipsets,
             "refusals": refusals,
-            "backup_file": backup_file,
+            "backup_file": "",
             "seconds": self._seconds(),
         }
 
@@ -230,6 +288,10 @@ def main() -> None:
             "drop_foreign_jumps": {"type": "bool", "default": False},
             "backup_dir": {"type": "path", "default": "/var/backups/cni-migration"},
             "full_backup": {"type": "bool", "default": False},
+            "confirm_timeout": {"type": "int", "default": 60},
+            # What the action plugin and the module say to each other.
+            "_phase": {"type": "str", "choices": ["unhook", "delete"]},
+            "_armed": {"type": "path"},
         },
         supports_check_mode=True,
     )

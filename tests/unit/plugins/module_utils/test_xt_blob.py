@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import xt_blob
-from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import TableKey
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule, TableKey
 
 KEY = TableKey("legacy", "ipv4", "nat")
 LAYOUT = xt_blob.LAYOUTS["ipv4"]
@@ -94,7 +94,7 @@ def test_a_cut_block_is_the_block_without_what_goes(case: tuple[Chains, Chains, 
     blob = build(builtin, chains)
     spans = xt_blob.spans(blob)
     table = xt_blob.table(blob, going, spans)
-    cut = xt_blob.cut(blob, spans, going, {rule.position for rule in table.rules if rule.packets in labels_going})
+    cut = xt_blob.edit(blob, spans, going, {rule.position for rule in table.rules if rule.packets in labels_going})
     remaining = [
         {name: [rule for rule in rules if rule[0] not in labels_going] for name, rules in part.items() if name not in going} for part in (builtin, chains)
     ]
@@ -102,22 +102,49 @@ def test_a_cut_block_is_the_block_without_what_goes(case: tuple[Chains, Chains, 
     assert labels(cut.blob) == labels(expected) == {**remaining[0], **remaining[1]}
     assert cut.blob == expected, "the block is the very one that would have been made without the owned rules"
     old_counters = b"".join(xt_blob.COUNTER.pack(number, number) for number in range(blob.number))
-    assert len(xt_blob.kept_counters(old_counters, cut.kept)) == expected.number * xt_blob.COUNTER.size
+    assert len(xt_blob.new_counters(old_counters, cut.sources)) == expected.number * xt_blob.COUNTER.size
+
+
+@given(cases())
+def test_rules_that_were_cut_out_can_be_put_back(case: tuple[Chains, Chains, set[str], set[int]]) -> None:
+    builtin, chains, _going, labels_going = case
+    blob = build(builtin, chains)
+    spans = xt_blob.spans(blob)
+    all_rules = xt_blob.table(blob, set(), spans).rules
+    cut = xt_blob.edit(blob, spans, set(), {rule.position for rule in all_rules if rule.packets in labels_going})
+    spans = xt_blob.spans(cut.blob)
+    # The place of each rule that was cut out is before the next one that was not, or before the end of its chain.
+    added: dict[int, list[Rule]] = {}
+    for span in spans:
+        kept = [rule.position for rule in xt_blob.table(cut.blob, set(), spans).rules if rule.chain == span.name]
+        end = kept[-1] + len(entry(0, standard(0))) if kept else span.first
+        places = iter([*kept, end])
+        place = next(places)
+        for rule in all_rules:
+            if rule.chain == span.name:
+                if rule.packets in labels_going:
+                    added.setdefault(place, []).append(rule)
+                else:
+                    place = next(places)
+    back = xt_blob.edit(cut.blob, spans, set(), set(), added)
+    assert back.blob == blob
+    old_counters = b"".join(xt_blob.COUNTER.pack(number, number) for number in range(cut.blob.number))
+    assert len(xt_blob.new_counters(old_counters, back.sources)) == blob.number * xt_blob.COUNTER.size
 
 
 def test_the_counters_follow_their_rules() -> None:
     blob = build({"PREROUTING": [(5, "GONE"), (6, "ACCEPT")]}, {"GONE": [(7, "")], "STAYS": [(8, "DROP")]})
     spans = xt_blob.spans(blob)
-    cut = xt_blob.cut(blob, spans, {"GONE"}, {0})
+    cut = xt_blob.edit(blob, spans, {"GONE"}, {0})
     counters = b"".join(xt_blob.COUNTER.pack(number, 0) for number in range(blob.number))
-    numbers = [pair[0] for pair in xt_blob.COUNTER.iter_unpack(xt_blob.kept_counters(counters, cut.kept))]
+    numbers = [pair[0] for pair in xt_blob.COUNTER.iter_unpack(xt_blob.new_counters(counters, cut.sources))]
     assert numbers == [1, 2, 6, 7, 8, 9], "the jump is entry 0, the chain that goes is 3 to 5"
 
 
 def test_a_jump_that_would_be_left_hanging_is_an_error() -> None:
     blob = build({"PREROUTING": [(5, "GONE")]}, {"GONE": []})
     with pytest.raises(ValueError, match="jumps to GONE"):
-        xt_blob.cut(blob, xt_blob.spans(blob), {"GONE"}, set())
+        xt_blob.edit(blob, xt_blob.spans(blob), {"GONE"}, set())
 
 
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=8))
