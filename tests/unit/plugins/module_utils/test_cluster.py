@@ -79,7 +79,7 @@ def test_errors_are_told_apart(error: Exception, kind: type[cluster.ClusterError
     made, _client = connected(error)
     with pytest.raises(cluster.ClusterError) as caught:
         made.get_node("n")
-    assert type(caught.value) is kind and "get node" in str(caught.value)
+    assert caught.type is kind and "get node" in str(caught.value)
 
 
 def test_a_budget_that_refuses_is_not_an_api_that_is_away() -> None:

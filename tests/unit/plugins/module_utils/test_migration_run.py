@@ -138,7 +138,7 @@ def test_forward_again_in_the_middle_of_the_way_back() -> None:
 def test_the_way_back_asks_for_the_reboot_until_it_is_told_of_it() -> None:
     cluster = make()
     migrate(cluster)
-    for _ in range(2):
+    for _attempt in range(2):
         after = go(cluster, "flannel").outcome.after
         assert after is not None and after.awaits_reboot
     with pytest.raises(MigrationError, match="still reports boot ID boot-2"):
@@ -205,7 +205,7 @@ def test_an_api_that_stays_away_is_an_error() -> None:
 def test_a_budget_that_opens_late_is_waited_for() -> None:
     cluster = make()
     cluster.blocked.add("web")
-    cluster.clock.later(60, lambda: cluster.blocked.clear())
+    cluster.clock.later(60, cluster.blocked.clear)
     walked = go(cluster, "drained")
     assert walked.outcome.evicted == ["default/cache", "default/web"] and walked.outcome.blocked_by == []
     assert 60 <= walked.outcome.steps[1]["seconds"] < 70
@@ -268,7 +268,7 @@ def test_an_agent_that_never_gets_ready_is_an_error_and_not_restarted_twice() ->
     cluster = make()
     go(cluster, "drained")
     cluster._agent_ready = lambda agent, process: None  # type: ignore[method-assign]
-    for _ in range(2):
+    for _attempt in range(2):
         with pytest.raises(MigrationError, match=r"step restart_agent: pod cilium-\d is Running"):
             go(cluster, "switched", timeouts=Timeouts(agent=20))
     assert cluster.calls.count("delete_pod") == 1

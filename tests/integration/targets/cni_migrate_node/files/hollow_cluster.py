@@ -140,7 +140,8 @@ class ControlPlane:
         )
         pool = urllib3.PoolManager(cert_reqs="CERT_NONE")
         urllib3.disable_warnings()
-        for _ in range(240):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             with contextlib.suppress(urllib3.exceptions.HTTPError):
                 if pool.request("GET", f"https://127.0.0.1:{self._api}/readyz", retries=False).status == 200:
                     return
