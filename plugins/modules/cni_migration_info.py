@@ -33,6 +33,10 @@ options:
     description: Cilium's pod CIDR.
     type: str
     required: true
+  timeout:
+    description: How long to wait for an API server that is away, in seconds.
+    type: float
+    default: 120
 seealso:
   - module: netops.cni_migration.cni_migrate_node
   - module: netops.cni_migration.cni_preflight_info
@@ -181,6 +185,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, migration_status
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import StateError
+from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import SystemClock, TimedOut, wait_for
 
 
 def collect(api: ClusterReader, pod_cidr: str) -> dict[str, Any]:
@@ -202,16 +207,19 @@ def main() -> None:
         argument_spec={
             "kubeconfig": {"type": "path", "default": "~/.kube/config"},
             "pod_cidr": {"type": "str", "required": True},
+            "timeout": {"type": "float", "default": 120},
         },
         supports_check_mode=True,
     )
     if not cluster.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=cluster.KUBERNETES_IMPORT_ERROR)
+    options = module.params
     try:
-        module.exit_json(changed=False, **collect(ClusterReader(module.params["kubeconfig"]), module.params["pod_cidr"]))
+        api = ClusterReader(options["kubeconfig"])
+        module.exit_json(changed=False, **wait_for(SystemClock(), options["timeout"], lambda: collect(api, options["pod_cidr"])))
     except cluster.ClusterError as error:
         module.fail_json(msg=str(error), **error.facts)
-    except (StateError, ValueError) as error:
+    except (StateError, TimedOut, ValueError) as error:
         module.fail_json(msg=str(error))
 
 
