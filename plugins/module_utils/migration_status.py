@@ -13,7 +13,7 @@ import base64
 import gzip
 import ipaddress
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import eviction, evidence
@@ -120,7 +120,7 @@ def helm_release(secrets: Iterable[Object]) -> dict[str, Any]:
 
 
 def cluster_status(
-    nodes: list[Object], pods: list[Object], daemonsets: list[Object], networks: Mapping[str, str],
+    nodes: Sequence[Object], pods: Sequence[Object], daemonsets: Sequence[Object], networks: Mapping[str, str],
 ) -> dict[str, Any]:
     """The cluster's place in the migration, with :func:`node_status` of each node."""
     statuses = [node_status(node, pods, networks) for node in nodes]

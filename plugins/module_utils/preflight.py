@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,11 +69,11 @@ class Settings:
 class Cluster:
     """The API objects the checks read: lists as the API returns them."""
 
-    nodes: list[Object]
-    pods: list[Object] = field(default_factory=list)
-    budgets: list[Object] = field(default_factory=list)
-    daemonsets: list[Object] = field(default_factory=list)
-    deployments: list[Object] = field(default_factory=list)
+    nodes: Sequence[Object]
+    pods: Sequence[Object] = field(default_factory=list)
+    budgets: Sequence[Object] = field(default_factory=list)
+    daemonsets: Sequence[Object] = field(default_factory=list)
+    deployments: Sequence[Object] = field(default_factory=list)
     flannel_config: Object | None = None
 
 
