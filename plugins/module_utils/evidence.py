@@ -121,7 +121,11 @@ def summary(nodes: Iterable[Mapping[str, Any]], *, old_world: bool, outside: Ite
 
 
 def _verdict(
-    nodes: list[Mapping[str, Any]], moved: list[Mapping[str, Any]], cleaned: list[Mapping[str, Any]], old_world: bool, outside: list[str],
+    nodes: list[Mapping[str, Any]],
+    moved: list[Mapping[str, Any]],
+    cleaned: list[Mapping[str, Any]],
+    old_world: bool,
+    outside: list[str],
 ) -> str:
     if old_world or not nodes or len(moved) < len(nodes) or len(cleaned) < len(nodes):
         return PARTIAL

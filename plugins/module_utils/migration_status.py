@@ -23,6 +23,7 @@ Object = Mapping[str, Any]
 
 FLANNEL_CONFIG_MAP = "kube-flannel-cfg"
 
+
 def name_of(item: Object) -> str:
     """The object's name."""
     return item["metadata"]["name"]
@@ -120,7 +121,10 @@ def helm_release(secrets: Iterable[Object]) -> dict[str, Any]:
 
 
 def cluster_status(
-    nodes: Sequence[Object], pods: Sequence[Object], daemonsets: Sequence[Object], networks: Mapping[str, str],
+    nodes: Sequence[Object],
+    pods: Sequence[Object],
+    daemonsets: Sequence[Object],
+    networks: Mapping[str, str],
 ) -> dict[str, Any]:
     """The cluster's place in the migration, with :func:`node_status` of each node."""
     statuses = [node_status(node, pods, networks) for node in nodes]

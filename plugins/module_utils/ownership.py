@@ -77,11 +77,26 @@ IPSETS = frozenset(
     # pkg/proxy/ipvs/ipset.go; for IPv6 "KUBE-" becomes "KUBE-6-" and the name is cut at 31 characters
     name[:31]
     for plain in (
-        "LOOP-BACK", "CLUSTER-IP", "EXTERNAL-IP", "EXTERNAL-IP-LOCAL", "LOAD-BALANCER", "LOAD-BALANCER-LOCAL", "LOAD-BALANCER-FW",
-        "LOAD-BALANCER-SOURCE-IP", "LOAD-BALANCER-SOURCE-CIDR", "NODE-PORT-TCP", "NODE-PORT-LOCAL-TCP", "NODE-PORT-UDP",
-        "NODE-PORT-LOCAL-UDP", "NODE-PORT-SCTP-HASH", "NODE-PORT-LOCAL-SCTP-HASH", "HEALTH-CHECK-NODE-PORT", "IPVS-IPS",
+        "LOOP-BACK",
+        "CLUSTER-IP",
+        "EXTERNAL-IP",
+        "EXTERNAL-IP-LOCAL",
+        "LOAD-BALANCER",
+        "LOAD-BALANCER-LOCAL",
+        "LOAD-BALANCER-FW",
+        "LOAD-BALANCER-SOURCE-IP",
+        "LOAD-BALANCER-SOURCE-CIDR",
+        "NODE-PORT-TCP",
+        "NODE-PORT-LOCAL-TCP",
+        "NODE-PORT-UDP",
+        "NODE-PORT-LOCAL-UDP",
+        "NODE-PORT-SCTP-HASH",
+        "NODE-PORT-LOCAL-SCTP-HASH",
+        "HEALTH-CHECK-NODE-PORT",
+        "IPVS-IPS",
         # v1.16 and older
-        "NODE-PORT-SCTP", "NODE-PORT-LOCAL-SCTP",
+        "NODE-PORT-SCTP",
+        "NODE-PORT-LOCAL-SCTP",
     )
     for name in (f"KUBE-{plain}", f"KUBE-6-{plain}")
 )
@@ -113,32 +128,34 @@ _EXTERNAL = "kubernetes externally-visible service portals"
 _LB_FIREWALL = "kubernetes load balancer firewall"
 _IPVS_ACCESS = "kubernetes ipvs access filter"
 
-_HOOKS = frozenset({
-    # pkg/proxy/iptables/proxier.go: iptablesJumpChains (older versions wrote some without the conntrack match)
-    *(Hook("filter", chain, "KUBE-EXTERNAL-SERVICES", _EXTERNAL, on) for chain in ("INPUT", "FORWARD") for on in (_NEW, frozenset())),
-    Hook("filter", "INPUT", "KUBE-NODEPORTS", "kubernetes health check service ports"),
-    *(Hook("filter", chain, "KUBE-SERVICES", _PORTALS, on) for chain in ("INPUT", "FORWARD", "OUTPUT") for on in (_NEW, frozenset())),
-    Hook("filter", "FORWARD", "KUBE-FORWARD", "kubernetes forwarding rules"),
-    *(Hook("filter", chain, "KUBE-PROXY-FIREWALL", _LB_FIREWALL, _NEW) for chain in ("INPUT", "FORWARD", "OUTPUT")),
-    *(Hook("nat", chain, "KUBE-SERVICES", _PORTALS) for chain in ("PREROUTING", "OUTPUT")),
-    Hook("nat", "POSTROUTING", "KUBE-POSTROUTING", "kubernetes postrouting rules"),
-    # pkg/proxy/ipvs/proxier.go: iptablesJumpChain
-    Hook("filter", "INPUT", "KUBE-NODE-PORT", "kubernetes health check rules"),
-    *(Hook("filter", chain, "KUBE-PROXY-FIREWALL", "kube-proxy firewall rules") for chain in ("INPUT", "FORWARD")),
-    Hook("filter", "INPUT", "KUBE-IPVS-FILTER", _IPVS_ACCESS),
-    Hook("filter", "OUTPUT", "KUBE-IPVS-OUT-FILTER", _IPVS_ACCESS),
-    # pkg/kubelet/kubelet_network_linux.go: syncIPTablesRules
-    *(Hook("filter", chain, "KUBE-FIREWALL", "") for chain in ("INPUT", "OUTPUT")),
-    # pkg/trafficmngr/iptables/iptables.go: masqRules, forwardRules
-    Hook("nat", "POSTROUTING", "FLANNEL-POSTRTG", "flanneld masq"),
-    Hook("filter", "FORWARD", "FLANNEL-FWD", "flanneld forward"),
-    # plugins/meta/portmap/portmap.go: genToplevelDnatChain, genMarkMasqChain
-    *(Hook("nat", chain, "CNI-HOSTPORT-DNAT", "", _LOCAL) for chain in ("PREROUTING", "OUTPUT")),
-    Hook("nat", "POSTROUTING", "CNI-HOSTPORT-MASQ", "CNI portfwd requiring masquerade"),
-    # plugins/meta/firewall/iptables.go: generateFilterRule; the second one came with plugins v1.2
-    Hook("filter", "FORWARD", "CNI-FORWARD", "CNI firewall plugin rules"),
-    Hook("filter", "FORWARD", "CNI-ISOLATION-STAGE-1", "CNI firewall plugin rules (ingressPolicy: same-bridge)"),
-})
+_HOOKS = frozenset(
+    {
+        # pkg/proxy/iptables/proxier.go: iptablesJumpChains (older versions wrote some without the conntrack match)
+        *(Hook("filter", chain, "KUBE-EXTERNAL-SERVICES", _EXTERNAL, on) for chain in ("INPUT", "FORWARD") for on in (_NEW, frozenset())),
+        Hook("filter", "INPUT", "KUBE-NODEPORTS", "kubernetes health check service ports"),
+        *(Hook("filter", chain, "KUBE-SERVICES", _PORTALS, on) for chain in ("INPUT", "FORWARD", "OUTPUT") for on in (_NEW, frozenset())),
+        Hook("filter", "FORWARD", "KUBE-FORWARD", "kubernetes forwarding rules"),
+        *(Hook("filter", chain, "KUBE-PROXY-FIREWALL", _LB_FIREWALL, _NEW) for chain in ("INPUT", "FORWARD", "OUTPUT")),
+        *(Hook("nat", chain, "KUBE-SERVICES", _PORTALS) for chain in ("PREROUTING", "OUTPUT")),
+        Hook("nat", "POSTROUTING", "KUBE-POSTROUTING", "kubernetes postrouting rules"),
+        # pkg/proxy/ipvs/proxier.go: iptablesJumpChain
+        Hook("filter", "INPUT", "KUBE-NODE-PORT", "kubernetes health check rules"),
+        *(Hook("filter", chain, "KUBE-PROXY-FIREWALL", "kube-proxy firewall rules") for chain in ("INPUT", "FORWARD")),
+        Hook("filter", "INPUT", "KUBE-IPVS-FILTER", _IPVS_ACCESS),
+        Hook("filter", "OUTPUT", "KUBE-IPVS-OUT-FILTER", _IPVS_ACCESS),
+        # pkg/kubelet/kubelet_network_linux.go: syncIPTablesRules
+        *(Hook("filter", chain, "KUBE-FIREWALL", "") for chain in ("INPUT", "OUTPUT")),
+        # pkg/trafficmngr/iptables/iptables.go: masqRules, forwardRules
+        Hook("nat", "POSTROUTING", "FLANNEL-POSTRTG", "flanneld masq"),
+        Hook("filter", "FORWARD", "FLANNEL-FWD", "flanneld forward"),
+        # plugins/meta/portmap/portmap.go: genToplevelDnatChain, genMarkMasqChain
+        *(Hook("nat", chain, "CNI-HOSTPORT-DNAT", "", _LOCAL) for chain in ("PREROUTING", "OUTPUT")),
+        Hook("nat", "POSTROUTING", "CNI-HOSTPORT-MASQ", "CNI portfwd requiring masquerade"),
+        # plugins/meta/firewall/iptables.go: generateFilterRule; the second one came with plugins v1.2
+        Hook("filter", "FORWARD", "CNI-FORWARD", "CNI firewall plugin rules"),
+        Hook("filter", "FORWARD", "CNI-ISOLATION-STAGE-1", "CNI firewall plugin rules (ingressPolicy: same-bridge)"),
+    }
+)
 
 # pkg/utils/utils.go: FormatComment
 _CNI_COMMENT = re.compile(r'name: ".*" id: ".*"')

@@ -156,7 +156,7 @@ def overlaps(pod_networks: Mapping[str, str], others: Mapping[str, str]) -> list
     foreign = [(name, ipaddress.ip_network(cidr)) for name, cidr in others.items()]
     pairs = []
     for index, (name, network) in enumerate(named):
-        for other_name, other in named[index + 1:] + foreign:
+        for other_name, other in named[index + 1 :] + foreign:
             if network.version == other.version and network.overlaps(other):
                 pairs.append((name, other_name))
     return pairs
@@ -175,8 +175,13 @@ def node_findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str,
         yield from _kernel_findings(name, facts)
         yield from _tunnel_findings(name, facts, settings.tunnel_port, cilium_is_here)
         if facts["networkd_deletes_rules"]:
-            yield Finding("networkd", WARNING, "systemd-networkd runs and deletes routing policy rules that are not its own",
-                          "set ManageForeignRoutingPolicyRules=no in networkd.conf", name)
+            yield Finding(
+                "networkd",
+                WARNING,
+                "systemd-networkd runs and deletes routing policy rules that are not its own",
+                "set ManageForeignRoutingPolicyRules=no in networkd.conf",
+                name,
+            )
     yield from _mtu_findings(cluster, node_facts)
 
 
@@ -195,8 +200,13 @@ def _tunnel_findings(name: str, facts: Object, port: int, cilium_is_here: bool) 
     links = [link for link in facts["links"] if not (cilium_is_here and link["name"].startswith("cilium_"))]
     on_port = [link for link in links if link.get("port") == port]
     for link in on_port:
-        yield Finding("tunnel", REFUSED, f"link {link['name']} (VNI {link['vni']}) already uses UDP port {port}",
-                      "remove the link or choose another cilium_migration_tunnel_port", name)
+        yield Finding(
+            "tunnel",
+            REFUSED,
+            f"link {link['name']} (VNI {link['vni']}) already uses UDP port {port}",
+            "remove the link or choose another cilium_migration_tunnel_port",
+            name,
+        )
     if port in facts["udp_ports"] and not on_port and not cilium_is_here:
         yield Finding("tunnel", REFUSED, f"UDP port {port} is bound on the node", "free it or choose another cilium_migration_tunnel_port", name)
     for link in links:
@@ -229,8 +239,13 @@ def workload_findings(cluster: Cluster, settings: Settings) -> Iterator[Finding]
             continue
         ports = host_ports(pod)
         if ports:
-            yield Finding("host_port", WARNING, f"pod {eviction.pod_name(pod)} uses host port {', '.join(map(str, ports))}",
-                          "nothing serves host ports between the move of its node and the ending", node)
+            yield Finding(
+                "host_port",
+                WARNING,
+                f"pod {eviction.pod_name(pod)} uses host port {', '.join(map(str, ports))}",
+                "nothing serves host ports between the move of its node and the ending",
+                node,
+            )
         if not eviction.stays(pod) and not eviction.is_own(pod):
             yield from _loss_findings(pod, settings)
             for budget in eviction.budgets_of(pod, cluster.budgets):
@@ -240,11 +255,21 @@ def workload_findings(cluster: Cluster, settings: Settings) -> Iterator[Finding]
 def _loss_findings(pod: Object, settings: Settings) -> Iterator[Finding]:
     name, node = eviction.pod_name(pod), pod["spec"]["nodeName"]
     if eviction.controller(pod) is None:
-        yield Finding("unmanaged", _level(settings.evict.unmanaged_pods), f"pod {name} has no controller: once evicted it is gone",
-                      "accept this with cilium_migration_evict_unmanaged_pods: true", node)
+        yield Finding(
+            "unmanaged",
+            _level(settings.evict.unmanaged_pods),
+            f"pod {name} has no controller: once evicted it is gone",
+            "accept this with cilium_migration_evict_unmanaged_pods: true",
+            node,
+        )
     if any("emptyDir" in volume for volume in pod["spec"].get("volumes") or []):
-        yield Finding("local_data", _level(settings.evict.delete_emptydir_data), f"pod {name} keeps data in an emptyDir: eviction deletes it",
-                      "accept this with cilium_migration_evict_emptydir_data: true", node)
+        yield Finding(
+            "local_data",
+            _level(settings.evict.delete_emptydir_data),
+            f"pod {name} keeps data in an emptyDir: eviction deletes it",
+            "accept this with cilium_migration_evict_emptydir_data: true",
+            node,
+        )
 
 
 def _level(accepted: bool) -> str:
@@ -258,11 +283,21 @@ def _budget_finding(budget: Object, pod: Object, settings: Settings) -> Iterator
         return
     if state.get("expectedPods", 0) > state.get("desiredHealthy", 0):
         # It lets pods leave once all of them are healthy: the drain waits for that.
-        yield Finding("budget", WARNING, f"budget {name} lets pod {eviction.pod_name(pod)} go only when more of its pods are healthy",
-                      "the drain waits for it, up to cilium_migration_timeouts.drain", pod["spec"]["nodeName"])
+        yield Finding(
+            "budget",
+            WARNING,
+            f"budget {name} lets pod {eviction.pod_name(pod)} go only when more of its pods are healthy",
+            "the drain waits for it, up to cilium_migration_timeouts.drain",
+            pod["spec"]["nodeName"],
+        )
         return
-    yield Finding("budget", _level(settings.accept_blocking_budgets), f"budget {name} never lets pod {eviction.pod_name(pod)} go",
-                  "add replicas or relax the budget; or start anyway with cilium_migration_accept_blocking_budgets: true", pod["spec"]["nodeName"])
+    yield Finding(
+        "budget",
+        _level(settings.accept_blocking_budgets),
+        f"budget {name} never lets pod {eviction.pod_name(pod)} go",
+        "add replicas or relax the budget; or start anyway with cilium_migration_accept_blocking_budgets: true",
+        pod["spec"]["nodeName"],
+    )
 
 
 def host_ports(pod: Object) -> list[int]:
@@ -281,8 +316,9 @@ def dns_findings(cluster: Cluster) -> Iterator[Finding]:
     if len(dns) == 1:
         yield Finding("dns", WARNING, "cluster DNS has one replica", "names do not resolve while it moves: scale it to two")
     elif len(nodes) == 1:
-        yield Finding("dns", WARNING, f"all {len(dns)} replicas of cluster DNS are on one node",
-                      "they are spread before that node is drained", nodes.pop() or "")
+        yield Finding(
+            "dns", WARNING, f"all {len(dns)} replicas of cluster DNS are on one node", "they are spread before that node is drained", nodes.pop() or ""
+        )
     for deployment in cluster.deployments:
         if deployment["spec"].get("replicas", 1) == 1 and not _is_dns_deployment(deployment):
             yield Finding("single_replica", WARNING, f"Deployment {eviction.pod_name(deployment)} has one replica", "it is away while that replica moves")

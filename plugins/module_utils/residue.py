@@ -81,9 +81,7 @@ def neighbours(listed: Iterable[Mapping[str, object]], link: Item) -> list[Item]
 
 def forwarding_entries(listed: Iterable[Mapping[str, object]], link: Item) -> list[Item]:
     """The forwarding entries to other nodes on an owned link, from ``bridge -json fdb show dev LINK``."""
-    return [
-        Item("fdb", str(entry["mac"]), link.owner, f"dst {entry['dst']} dev {link.name}") for entry in listed if "dst" in entry
-    ]
+    return [Item("fdb", str(entry["mac"]), link.owner, f"dst {entry['dst']} dev {link.name}") for entry in listed if "dst" in entry]
 
 
 def rules(counts: Counts) -> list[Item]:

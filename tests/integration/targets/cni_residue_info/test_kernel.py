@@ -37,8 +37,16 @@ def namespace() -> Iterator[Namespace]:
 def gather(namespace: Namespace, prepare: str = "", **options: object) -> dict[str, object]:
     """Run the module after the shell commands in ``prepare``."""
     done = namespace.run(
-        "unshare", "-m", "sh", "-euc", COVER, prepare or "true", *namespace.module_argv("cni_residue_info"),
-        stdin=namespace.arguments(**options), check=False, env=namespace.module_env(),
+        "unshare",
+        "-m",
+        "sh",
+        "-euc",
+        COVER,
+        prepare or "true",
+        *namespace.module_argv("cni_residue_info"),
+        stdin=namespace.arguments(**options),
+        check=False,
+        env=namespace.module_env(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, object] = json.loads(done.stdout)

@@ -48,9 +48,7 @@ class Namespace:
 
     def module(self, name: str, *, check: bool = False, diff: bool = False, env: dict[str, str] | None = None, **options: object) -> dict:
         """Run a module of this collection and return its result; ``failed`` is always there."""
-        done = self.run(
-            *self.module_argv(name), stdin=self.arguments(check, diff, **options), check=False, env={**self.module_env(), **(env or {})}
-        )
+        done = self.run(*self.module_argv(name), stdin=self.arguments(check, diff, **options), check=False, env={**self.module_env(), **(env or {})})
         assert done.stdout.strip().startswith("{"), f"{done.stdout}\n{done.stderr}"
         return {"failed": False, **json.loads(done.stdout)}
 

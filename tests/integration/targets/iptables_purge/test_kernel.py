@@ -184,8 +184,16 @@ def test_no_room_for_the_backup(namespace: Namespace, tmp_path: Path) -> None:
     # A mount namespace keeps the file system of 64 KiB away from the rest of the machine.
     script = 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"'
     done = namespace.run(
-        "unshare", "-m", "sh", "-c", script, str(small), *namespace.module_argv("iptables_purge"),
-        stdin=namespace.arguments(backup_dir=str(small)), check=False, env=namespace.module_env(),
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        script,
+        str(small),
+        *namespace.module_argv("iptables_purge"),
+        stdin=namespace.arguments(backup_dir=str(small)),
+        check=False,
+        env=namespace.module_env(),
     )
     result = json.loads(done.stdout)
     assert result["failed"] and "bytes free" in result["msg"] and saved(namespace, "nft") == before
@@ -193,7 +201,9 @@ def test_no_room_for_the_backup(namespace: Namespace, tmp_path: Path) -> None:
 
 def test_nftables_mode_tables_and_ipsets(namespace: Namespace, options: dict[str, str]) -> None:
     namespace.run(
-        "nft", "-f", "-",
+        "nft",
+        "-f",
+        "-",
         stdin="add table ip kube-proxy\nadd chain ip kube-proxy services\n"
         "add chain ip kube-proxy base { type nat hook prerouting priority -100; }\nadd rule ip kube-proxy base jump services\n"
         "add table ip6 kube-proxy\nadd table ip flannel-ipv4\nadd table ip6 flannel-ipv6\n"

@@ -159,13 +159,27 @@ class Cable:
         play = [{"hosts": "all", "gather_facts": False, "tasks": [task, {**show, "vars": {"ansible_python_interpreter": sys.executable}}]}]
         (self.folder / "play.yml").write_text(json.dumps(play))
         environment = {
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_SSH_EXECUTABLE": str(HERE / "remote.py"), "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_CONFIG": str(self.folder / "none.cfg"), "ANSIBLE_HOST_KEY_CHECKING": "0",
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_SSH_EXECUTABLE": str(HERE / "remote.py"),
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_CONFIG": str(self.folder / "none.cfg"),
+            "ANSIBLE_HOST_KEY_CHECKING": "0",
         }
         (self.folder / "none.cfg").touch()
         done = self.controller.run(
-            sys.executable, "-m", "ansible", "playbook", "-i", "192.0.2.2,", "-e", f"ansible_python_interpreter={sys.executable}", "-c", "ssh",
-            str(self.folder / "play.yml"), check=False, env=environment,
+            sys.executable,
+            "-m",
+            "ansible",
+            "playbook",
+            "-i",
+            "192.0.2.2,",
+            "-e",
+            f"ansible_python_interpreter={sys.executable}",
+            "-c",
+            "ssh",
+            str(self.folder / "play.yml"),
+            check=False,
+            env=environment,
         )
         assert (self.folder / "result").exists(), done.stdout + done.stderr
         result: dict[str, object] = json.loads((self.folder / "result").read_text())

@@ -19,8 +19,15 @@ def rules(count: int | None) -> dict[str, Any]:
 
 def node(name: str = "w1", **changes: Any) -> dict[str, Any]:
     cleaned = {"rules": {"removed": rules(9), "kept": rules(2)}, "purge_seconds": 0.1, "residue": []}
-    return {"name": name, "state": "migrated", "before": {"rules": {"removed": rules(9), "kept": rules(4)}}, "times": TIMES, "cleaned": cleaned,
-            "reported": "", **changes}
+    return {
+        "name": name,
+        "state": "migrated",
+        "before": {"rules": {"removed": rules(9), "kept": rules(4)}},
+        "times": TIMES,
+        "cleaned": cleaned,
+        "reported": "",
+        **changes,
+    }
 
 
 def test_durations_come_from_the_moments_and_what_was_not_measured_is_left_out() -> None:

@@ -30,7 +30,9 @@ def test_pods_are_sorted_by_network_and_those_without_their_own_are_left_out() -
     ended["status"]["phase"] = "Succeeded"
     pods = [pod("a", "10.244.0.2"), pod("b", "10.245.1.2"), pod("c", "172.17.0.2"), pod("d", "192.168.10.101", hostNetwork=True), pod("e", ""), ended]
     assert status.pods_by_network(pods, NETWORKS) == {
-        "cilium": ["default/b 10.245.1.2"], "flannel": ["default/a 10.244.0.2"], "other": ["default/c 172.17.0.2"],
+        "cilium": ["default/b 10.245.1.2"],
+        "flannel": ["default/a 10.244.0.2"],
+        "other": ["default/c 172.17.0.2"],
     }
 
 
@@ -67,7 +69,9 @@ def revision(number: int, state: str, values: dict[str, Any] | None = None) -> d
 def test_the_deployed_revision_tells_the_values_and_unfinished_ones_are_named() -> None:
     secrets = [revision(1, "superseded", {"a": 0}), revision(2, "deployed", {"a": 1}), revision(3, "pending-upgrade"), revision(4, "failed")]
     assert status.helm_release(secrets) == {
-        "installed": True, "values": {"a": 1}, "chart_version": "1.17.6",
+        "installed": True,
+        "values": {"a": 1},
+        "chart_version": "1.17.6",
         "unfinished": ["sh.helm.release.v1.cilium.v3", "sh.helm.release.v1.cilium.v4"],
     }
 

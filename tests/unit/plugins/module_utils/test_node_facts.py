@@ -12,7 +12,9 @@ from ansible_collections.netops.cni_migration.plugins.module_utils import node_f
 LINKS = [
     {"ifname": "lo", "mtu": 65536, "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}, {"local": "::1", "prefixlen": 128}]},
     {
-        "ifname": "flannel.1", "mtu": 1450, "addr_info": [{"local": "10.244.1.0", "prefixlen": 32}],
+        "ifname": "flannel.1",
+        "mtu": 1450,
+        "addr_info": [{"local": "10.244.1.0", "prefixlen": 32}],
         "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 1, "port": 8472}},
     },
     {},

@@ -18,15 +18,38 @@ def rule(chain: str, target: str, comment: str = "", conditions: tuple[str, ...]
 @pytest.mark.parametrize(
     ("name", "owner"),
     [
-        ("KUBE-SERVICES", "kube_proxy"), ("KUBE-SVC-CNZCPOCNCNOROALA", "kube_proxy"), ("KUBE-SEP-PQBQBGZJJ5FKN3TB", "kube_proxy"),
-        ("KUBE-EXT-CNZCPOCNCNOROALA", "kube_proxy"), ("KUBE-FW-CNZCPOCNCNOROALA", "kube_proxy"), ("KUBE-XLB-GNZBNJ2PO5MGZ6GT", "kube_proxy"),
-        ("KUBE-NODE-PORT", "kube_proxy"), ("KUBE-IPVS-OUT-FILTER", "kube_proxy"), ("KUBE-FIREWALL", "kubelet"), ("KUBE-KUBELET-CANARY", "kubelet"),
-        ("KUBE-IPTABLES-HINT", "kubelet"), ("KUBE-MARK-DROP", "kubelet"), ("FLANNEL-POSTRTG", "flannel"), ("FLANNEL-FWD", "flannel"),
-        ("CNI-1b4cd5d2d8c8a6f1b2c3d4e5", "cni_plugins"), ("CNI-DN-0123456789abcdef01234", "cni_plugins"), ("CNI-SN-0123456789abcdef01234", "cni_plugins"),
-        ("CNI-HOSTPORT-DNAT", "cni_plugins"), ("CNI-FORWARD", "cni_plugins"),
-        ("KUBERA", None), ("KUBE", None), ("KUBE-SERVICES-MINE", None), ("MY-KUBE-SVC-1", None), ("KUBE-ROUTER-INPUT", None), ("FLANNEL-MINE", None),
-        ("CNI-mine", None), ("CNI-1B4CD5D2D8C8A6F1B2C3D4E5", None), ("CNI-1b4cd5d2d8c8a6f1b2c3d4e5a", None), ("CILIUM_FORWARD", None), ("DOCKER", None),
-        ("INPUT", None), ("kube-services", None),
+        ("KUBE-SERVICES", "kube_proxy"),
+        ("KUBE-SVC-CNZCPOCNCNOROALA", "kube_proxy"),
+        ("KUBE-SEP-PQBQBGZJJ5FKN3TB", "kube_proxy"),
+        ("KUBE-EXT-CNZCPOCNCNOROALA", "kube_proxy"),
+        ("KUBE-FW-CNZCPOCNCNOROALA", "kube_proxy"),
+        ("KUBE-XLB-GNZBNJ2PO5MGZ6GT", "kube_proxy"),
+        ("KUBE-NODE-PORT", "kube_proxy"),
+        ("KUBE-IPVS-OUT-FILTER", "kube_proxy"),
+        ("KUBE-FIREWALL", "kubelet"),
+        ("KUBE-KUBELET-CANARY", "kubelet"),
+        ("KUBE-IPTABLES-HINT", "kubelet"),
+        ("KUBE-MARK-DROP", "kubelet"),
+        ("FLANNEL-POSTRTG", "flannel"),
+        ("FLANNEL-FWD", "flannel"),
+        ("CNI-1b4cd5d2d8c8a6f1b2c3d4e5", "cni_plugins"),
+        ("CNI-DN-0123456789abcdef01234", "cni_plugins"),
+        ("CNI-SN-0123456789abcdef01234", "cni_plugins"),
+        ("CNI-HOSTPORT-DNAT", "cni_plugins"),
+        ("CNI-FORWARD", "cni_plugins"),
+        ("KUBERA", None),
+        ("KUBE", None),
+        ("KUBE-SERVICES-MINE", None),
+        ("MY-KUBE-SVC-1", None),
+        ("KUBE-ROUTER-INPUT", None),
+        ("FLANNEL-MINE", None),
+        ("CNI-mine", None),
+        ("CNI-1B4CD5D2D8C8A6F1B2C3D4E5", None),
+        ("CNI-1b4cd5d2d8c8a6f1b2c3d4e5a", None),
+        ("CILIUM_FORWARD", None),
+        ("DOCKER", None),
+        ("INPUT", None),
+        ("kube-services", None),
     ],
 )
 def test_chains(name: str, owner: str | None) -> None:
@@ -70,7 +93,9 @@ def test_rules_flannel_wrote_without_chains() -> None:
     assert ownership.stray_owner("nat", masquerade) == "flannel"
     assert ownership.stray_owner("filter", rule("FORWARD", "ACCEPT", "flanneld forward", ("src",), jumps=False)) == "flannel"
     for other in (
-        masquerade._replace(comment="like flanneld masq"), masquerade._replace(chain="MYAPP"), masquerade._replace(target="DNAT"),
+        masquerade._replace(comment="like flanneld masq"),
+        masquerade._replace(chain="MYAPP"),
+        masquerade._replace(target="DNAT"),
         masquerade._replace(conditions=frozenset({"src", "iface"})),
     ):
         assert ownership.stray_owner("nat", other) is None
@@ -82,5 +107,8 @@ def test_ipsets_and_tables() -> None:
     assert "KUBE-6-LOAD-BALANCER-SOURCE-CID" in ownership.IPSETS, "the kernel allows 31 characters, and so kube-proxy cuts the name"
     assert "KUBE-OF-MINE" not in ownership.IPSETS
     assert ownership.NATIVE_TABLES == {
-        ("ipv4", "kube-proxy"): "kube_proxy", ("ipv6", "kube-proxy"): "kube_proxy", ("ipv4", "flannel-ipv4"): "flannel", ("ipv6", "flannel-ipv6"): "flannel",
+        ("ipv4", "kube-proxy"): "kube_proxy",
+        ("ipv6", "kube-proxy"): "kube_proxy",
+        ("ipv4", "flannel-ipv4"): "flannel",
+        ("ipv6", "flannel-ipv6"): "flannel",
     }

@@ -42,8 +42,16 @@ def daemonset(name: str, **labels: str) -> dict[str, Any]:
 
 def facts(**changes: Any) -> dict[str, Any]:
     links = [{"name": "eth1", "kind": "", "mtu": 1500, "addresses": ["192.168.10.100/24"]}, *changes.pop("more_links", [])]
-    return {"kernel": "6.1.0-37-amd64", "bpf": True, "btf": True, "networkd_deletes_rules": False, "links": links, "udp_ports": [8472],
-            "cni_active": "10-flannel.conflist", **changes}
+    return {
+        "kernel": "6.1.0-37-amd64",
+        "bpf": True,
+        "btf": True,
+        "networkd_deletes_rules": False,
+        "links": links,
+        "udp_ports": [8472],
+        "cni_active": "10-flannel.conflist",
+        **changes,
+    }
 
 
 APISERVER = pod("kube-apiserver", on="ctr", labels={"component": "kube-apiserver"}, owner="Node", hostNetwork=True)
@@ -134,7 +142,10 @@ def test_a_foreign_active_configuration_is_refused() -> None:
 def test_old_kernels_and_kernels_without_bpf_are_refused() -> None:
     found = check(cluster(), w1=facts(kernel="4.19.0-27-amd64", bpf=False, btf=False, networkd_deletes_rules=True))
     assert [(level, name) for level, name, _node, _fact in found] == [
-        ("refused", "kernel"), ("refused", "kernel"), ("warning", "kernel"), ("warning", "networkd"),
+        ("refused", "kernel"),
+        ("refused", "kernel"),
+        ("warning", "kernel"),
+        ("warning", "networkd"),
     ]
 
 
@@ -184,8 +195,15 @@ def test_host_ports_single_replicas_and_dns_on_one_node_are_said() -> None:
     ports["spec"]["containers"] = [{"ports": [{"hostPort": 443}]}]
     web = {"metadata": {"namespace": "default", "name": "web", "labels": {}}, "spec": {"replicas": 1}}
     config = {"data": {"net-conf.json": "{}"}}
-    seen = preflight.Cluster(nodes=[node("w1")], pods=[APISERVER, DNS[1], pod("dns-c", labels={"k8s-app": "kube-dns"}), ports],
-                             daemonsets=[FLANNEL], deployments=[web], flannel_config=config)
+    seen = preflight.Cluster(
+        nodes=[node("w1")],
+        pods=[APISERVER, DNS[1], pod("dns-c", labels={"k8s-app": "kube-dns"}), ports],
+        daemonsets=[FLANNEL],
+        deployments=[web],
+        flannel_config=config,
+    )
     assert [(level, name) for level, name, _node, _fact in check(seen)] == [
-        ("warning", "single_replica"), ("warning", "dns"), ("warning", "host_port"),
+        ("warning", "single_replica"),
+        ("warning", "dns"),
+        ("warning", "host_port"),
     ]

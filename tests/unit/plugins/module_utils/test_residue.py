@@ -21,9 +21,21 @@ CHART = {"name": "cbr0", "cniVersion": "0.3.1", "plugins": [{"type": "flannel", 
 @pytest.mark.parametrize(
     ("name", "owner"),
     [
-        ("flannel.1", "flannel"), ("flannel.4096", "flannel"), ("flannel-v6.1", "flannel"), ("flannel.ipip", "flannel"), ("flannel-wg", "flannel"),
-        ("flannel0", "flannel"), ("cni0", "cni_plugins"), ("kube-ipvs0", "kube_proxy"),
-        ("cni1", None), ("flannel.mine", None), ("flannels", None), ("cilium_vxlan", None), ("nodelocaldns", None), ("docker0", None), ("eth1", None),
+        ("flannel.1", "flannel"),
+        ("flannel.4096", "flannel"),
+        ("flannel-v6.1", "flannel"),
+        ("flannel.ipip", "flannel"),
+        ("flannel-wg", "flannel"),
+        ("flannel0", "flannel"),
+        ("cni0", "cni_plugins"),
+        ("kube-ipvs0", "kube_proxy"),
+        ("cni1", None),
+        ("flannel.mine", None),
+        ("flannels", None),
+        ("cilium_vxlan", None),
+        ("nodelocaldns", None),
+        ("docker0", None),
+        ("eth1", None),
     ],
 )
 def test_links_by_name(name: str, owner: str | None) -> None:
@@ -32,8 +44,11 @@ def test_links_by_name(name: str, owner: str | None) -> None:
 
 def test_links() -> None:
     listed = [
-        {"ifname": "eth1"}, {"ifname": "flannel.1", "linkinfo": {"info_kind": "vxlan"}}, {"ifname": "cni0", "linkinfo": {"info_kind": "bridge"}},
-        {"ifname": "veth1", "master": "cni0"}, {"ifname": "veth2", "master": "cni0"},
+        {"ifname": "eth1"},
+        {"ifname": "flannel.1", "linkinfo": {"info_kind": "vxlan"}},
+        {"ifname": "cni0", "linkinfo": {"info_kind": "bridge"}},
+        {"ifname": "veth1", "master": "cni0"},
+        {"ifname": "veth2", "master": "cni0"},
     ]
     assert residue.links(listed, ALL) == [FLANNEL, Item("link", "cni0", "cni_plugins", "bridge, 2 ports")]
     assert residue.links(listed, ["kube_proxy"]) == []
@@ -59,7 +74,8 @@ def test_neighbours_and_forwarding_entries() -> None:
 def test_rules() -> None:
     counts = {"nft": {"ipv4": {"nat": {"flannel": {"chains": 1, "rules": 7}, "kube_proxy": {"chains": 90000, "rules": None}}}}}
     assert residue.rules(counts) == [
-        Item("rules", "nft ipv4 nat", "flannel", "1 chains, 7 rules"), Item("rules", "nft ipv4 nat", "kube_proxy", "90000 chains, uncounted rules")
+        Item("rules", "nft ipv4 nat", "flannel", "1 chains, 7 rules"),
+        Item("rules", "nft ipv4 nat", "kube_proxy", "90000 chains, uncounted rules"),
     ]
 
 

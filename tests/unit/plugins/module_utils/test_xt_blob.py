@@ -63,8 +63,12 @@ def build(builtin: Chains, chains: Chains) -> xt_blob.Blob:
     data += entry(0, error("ERROR"))
     hooks = [xt_blob.HOOKS.index(name) for name in builtin]
     return xt_blob.Blob(
-        KEY, sum(1 << hook for hook in hooks), tuple(first.get(name, 0xFFFFFFFF) for name in xt_blob.HOOKS),
-        tuple(underflow.get(name, 0xFFFFFFFF) for name in xt_blob.HOOKS), number + 1, data,
+        KEY,
+        sum(1 << hook for hook in hooks),
+        tuple(first.get(name, 0xFFFFFFFF) for name in xt_blob.HOOKS),
+        tuple(underflow.get(name, 0xFFFFFFFF) for name in xt_blob.HOOKS),
+        number + 1,
+        data,
     )
 
 
@@ -150,7 +154,7 @@ def test_a_jump_that_would_be_left_hanging_is_an_error() -> None:
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=8))
 def test_a_damaged_block_is_refused_or_read(offset: int, noise: bytes) -> None:
     blob = build({"PREROUTING": [(5, "MINE")]}, {"MINE": [(6, "DROP")]})
-    data = blob.entries[:offset] + noise + blob.entries[offset + len(noise):]
+    data = blob.entries[:offset] + noise + blob.entries[offset + len(noise) :]
     damaged = xt_blob.Blob(KEY, blob.valid_hooks, blob.hook_entry, blob.underflow, blob.number, data)
     with contextlib.suppress(ValueError, KeyError, IndexError, struct.error):
         xt_blob.table(damaged, set(), xt_blob.spans(damaged))

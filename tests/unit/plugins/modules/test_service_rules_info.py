@@ -37,9 +37,7 @@ def test_the_backend_that_knows_the_service_is_told(commands: list[str], monkeyp
 
 
 @pytest.mark.parametrize("tables", [None, "", "filter\n"])
-def test_a_legacy_table_that_is_not_there_is_not_created_by_looking(
-    commands: list[str], monkeypatch: pytest.MonkeyPatch, tables: str | None
-) -> None:
+def test_a_legacy_table_that_is_not_there_is_not_created_by_looking(commands: list[str], monkeypatch: pytest.MonkeyPatch, tables: str | None) -> None:
     monkeypatch.setattr(host, "read_text", lambda path: tables)
     assert service_rules_info.read_ports("default", "webpod") == (None, [])
     assert commands == ["iptables-nft-save"]
