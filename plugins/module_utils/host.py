@@ -13,8 +13,9 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn, Protocol, Sequence
+from typing import NoReturn, Protocol
 
 
 @dataclass(frozen=True)
