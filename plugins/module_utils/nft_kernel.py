@@ -20,20 +20,18 @@ _SO_SNDBUFFORCE = 32
 _ATTEMPTS = 5
 # What a kernel without nf_tables, or without this family in it, answers.
 _NO_NFTABLES = (errno.EOPNOTSUPP, errno.EINVAL, errno.EAFNOSUPPORT)
-# Counting the rules of owned chains costs about 40 us a chain; beyond this many a purge would mostly be counting.
-_COUNTED_CHAINS = 20_000
 
 
-def read_tables(families: tuple[str, ...], owned: Callable[[str], bool], native: Callable[[str, str], bool]) -> list[Table]:
+def read_tables(families: tuple[str, ...], owned: Callable[[str], bool], native: Callable[[str, str], bool], counted: int) -> list[Table]:
     """The iptables tables of ``families`` and the tables for which ``native(family, name)`` holds.
 
-    Rules are read in full, except in the chains for which ``owned`` holds, where they are only counted, or, beyond
-    20,000 such chains in a table, not even that. Tables without any owned chain are read too, since a rule of theirs
-    may be owned by itself or refer to an ipset.
+    Rules are read in full, except in the chains for which ``owned`` holds, where they are only counted, or, in a table
+    with more than ``counted`` of them, not even that: a chain takes about 40 us, more than removing it. Tables without
+    any owned chain are read too, since a rule of theirs may be owned by itself or refer to an ipset.
     Raises :class:`HostError` when the kernel refuses or says what cannot be understood.
     """
     try:
-        return [table for family in families for table in _read_family(family, owned, native)]
+        return [table for family in families for table in _read_family(family, owned, native, counted)]
     except (ValueError, KeyError, IndexError, struct.error) as exc:
         raise HostError(f"nf_tables: cannot understand what the kernel lists: {exc}") from exc
 
@@ -51,7 +49,7 @@ def chain_rules(family: str, table: str, chain: str) -> list[Rule]:
         return [wire.parse_rule(body) for body in _dump(handle, wire.list_rules(wire.FAMILY_NUMBERS[family], table, chain))]
 
 
-def commit(messages: list[bytes]) -> list[bytes]:
+def commit(messages: list[wire.Message]) -> list[bytes]:
     """Apply ``messages`` as one transaction; the bodies of the rules the kernel repeats, as they were at that moment.
 
     Raises :class:`HostError` (``errno`` among its facts) with nothing changed.
@@ -85,7 +83,7 @@ def _open() -> socket.socket:
         raise HostError(f"cannot talk to the kernel's packet filter: {exc.strerror}") from exc
 
 
-def _dump(handle: socket.socket, request: bytes) -> list[bytes]:
+def _dump(handle: socket.socket, request: wire.Message) -> list[bytes]:
     """The body of each message the kernel answers ``request`` with; a kernel without nf_tables holds nothing.
 
     A listing that was interrupted by a change is taken again a few times, and then as it is: what a transaction is
@@ -99,9 +97,9 @@ def _dump(handle: socket.socket, request: bytes) -> list[bytes]:
     return bodies
 
 
-def _dump_once(handle: socket.socket, request: bytes) -> tuple[list[bytes], bool]:
+def _dump_once(handle: socket.socket, request: wire.Message) -> tuple[list[bytes], bool]:
     """One listing, and whether something changed meanwhile."""
-    handle.send(request)
+    handle.send(request.alone())
     bodies: list[bytes] = []
     interrupted = False
     while True:
@@ -115,7 +113,7 @@ def _dump_once(handle: socket.socket, request: bytes) -> tuple[list[bytes], bool
             bodies.append(body)
 
 
-def _read_family(family: str, owned: Callable[[str], bool], native: Callable[[str, str], bool]) -> list[Table]:
+def _read_family(family: str, owned: Callable[[str], bool], native: Callable[[str, str], bool], counted: int) -> list[Table]:
     number = wire.FAMILY_NUMBERS[family]
     tables: dict[str, Table] = {}
     with _open() as handle:
@@ -130,11 +128,11 @@ def _read_family(family: str, owned: Callable[[str], bool], native: Callable[[st
                 if base:
                     tables[table_name].base.add(name)
         for table in tables.values():
-            _read_rules(handle, number, table, owned)
+            _read_rules(handle, number, table, owned, counted)
     return list(tables.values())
 
 
-def _read_rules(handle: socket.socket, family: int, table: Table, owned: Callable[[str], bool]) -> None:
+def _read_rules(handle: socket.socket, family: int, table: Table, owned: Callable[[str], bool], counted: int) -> None:
     going = set(table.chains) if table.native else {name for name in table.chains if owned(name)}
     for name in table.chains:
         request = wire.list_rules(family, table.key.name, name)
@@ -142,5 +140,5 @@ def _read_rules(handle: socket.socket, family: int, table: Table, owned: Callabl
             rules = [wire.parse_rule(body) for body in _dump(handle, request)]
             table.rules += rules
             table.chains[name] = len(rules)
-        elif len(going) <= _COUNTED_CHAINS:
+        elif len(going) <= counted:
             table.chains[name] = len(_dump(handle, request))

@@ -11,7 +11,8 @@ is. Numbers are from ``linux/netfilter/nf_tables.h``, ``nfnetlink.h`` and ``netl
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule
 
@@ -32,7 +33,7 @@ _HEADER = struct.Struct("=IHHII")
 _BODY = struct.Struct(">BBH")
 _TABLE_NAME, _TABLE_FLAGS = 1, 2
 _DORMANT = 0x1
-_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # the table's is the same in rule messages
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_COMPAT, _RULE_POSITION, _RULE_USERDATA = 1, 2, 3, 4, 5, 6, 7
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
@@ -71,22 +72,33 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         offset += (length + 3) & ~3
 
 
-def message(kind: int, flags: int, family: int, payload: bytes, sequence: int = 0) -> bytes:
+class Message(NamedTuple):
+    """One nf_tables request without the numbers it gets when it is sent; ``body`` begins with the family."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+    def alone(self) -> bytes:
+        """The request as it is sent by itself."""
+        return _HEADER.pack(16 + len(self.body), SUBSYSTEM << 8 | self.kind, self.flags, 0, 0) + self.body
+
+
+def message(kind: int, flags: int, family: int, payload: bytes) -> Message:
     """One nf_tables request."""
-    return _HEADER.pack(20 + len(payload), SUBSYSTEM << 8 | kind, flags, sequence, 0) + _BODY.pack(family, 0, 0) + payload
+    return Message(kind, flags, _BODY.pack(family, 0, 0) + payload)
 
 
-def batch(messages: list[bytes]) -> bytes:
-    """``messages`` as one transaction: the kernel applies all of them or none.
+def batch(requests: Sequence[Message]) -> bytes:
+    """``requests`` as one transaction: the kernel applies all of them or none.
 
-    Each gets its index, from 1, as sequence number, so that an error names the message; the last asks for an answer.
+    Each gets its index, from 1, as sequence number, so that an error names the request; the last asks for an answer.
     """
-    parts = [_HEADER.pack(20, BATCH_BEGIN, REQUEST, 0, 0) + _BODY.pack(0, 0, SUBSYSTEM)]
-    for index, raw in enumerate(messages, 1):
-        length, kind, flags, _sequence, port = _HEADER.unpack_from(raw)
-        parts.append(_HEADER.pack(length, kind, flags | (ACK if index == len(messages) else 0), index, port))
-        parts.append(raw[16:])
-    parts.append(_HEADER.pack(20, BATCH_END, REQUEST, len(messages) + 1, 0) + _BODY.pack(0, 0, SUBSYSTEM))
+    pack = _HEADER.pack
+    parts = [pack(20, BATCH_BEGIN, REQUEST, 0, 0), _BODY.pack(0, 0, SUBSYSTEM)]
+    for index, (kind, flags, body) in enumerate(requests, 1):
+        parts += (pack(16 + len(body), SUBSYSTEM << 8 | kind, flags | ACK if index == len(requests) else flags, index, 0), body)
+    parts += (pack(20, BATCH_END, REQUEST, len(requests) + 1, 0), _BODY.pack(0, 0, SUBSYSTEM))
     return b"".join(parts)
 
 
@@ -106,17 +118,17 @@ def error_number(body: bytes) -> int:
     return -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
 
 
-def list_tables(family: int) -> bytes:
+def list_tables(family: int) -> Message:
     """Request for all tables of a family."""
     return message(GET_TABLE, REQUEST | DUMP, family, b"")
 
 
-def list_chains(family: int) -> bytes:
+def list_chains(family: int) -> Message:
     """Request for all chains of a family."""
     return message(GET_CHAIN, REQUEST | DUMP, family, b"")
 
 
-def list_rules(family: int, table: str, chain: str) -> bytes:
+def list_rules(family: int, table: str, chain: str) -> Message:
     """Request for the rules of one chain.
 
     Asking for a whole table at once takes the kernel quadratic time: it starts over for every 32 KiB of answer.
@@ -124,33 +136,36 @@ def list_rules(family: int, table: str, chain: str) -> bytes:
     return message(GET_RULE, REQUEST | DUMP, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, chain))
 
 
-def set_dormant(family: int, table: str, asleep: bool) -> bytes:
+def set_dormant(family: int, table: str, asleep: bool) -> Message:
     """Puts a table to sleep, so that no packet meets its chains, or wakes it; what it holds stays."""
     return message(NEW_TABLE, REQUEST, family, text(_TABLE_NAME, table) + attribute(_TABLE_FLAGS, struct.pack(">I", _DORMANT if asleep else 0)))
 
 
-def delete_table(family: int, table: str) -> bytes:
+def delete_table(family: int, table: str) -> Message:
     """Removes a table with all it holds."""
     return message(DELETE_TABLE, REQUEST, family, text(_TABLE_NAME, table))
 
 
-def flush_chain(family: int, table: str, chain: str) -> bytes:
-    """Removes all rules of a chain."""
-    return message(DELETE_RULE, REQUEST, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, chain))
+def delete_chains(family: int, table: str, chains: Iterable[str]) -> list[Message]:
+    """Removes chains that only refer to each other: first what is in all of them, then themselves."""
+    # The table is the first attribute of both messages, and there are two messages for each of up to 300,000 chains.
+    start = _BODY.pack(family, 0, 0) + text(_RULE_TABLE, table)
+    names = [chain.encode("utf-8", "surrogateescape") + b"\0" for chain in chains]
+    padded = [(len(name) + 4, name + b"\0" * (-len(name) % 4)) for name in names]
+    pack = _ATTRIBUTE.pack
+    return [
+        *(Message(DELETE_RULE, REQUEST, b"".join((start, pack(length, _RULE_CHAIN), name))) for length, name in padded),
+        *(Message(DELETE_CHAIN, REQUEST, b"".join((start, pack(length, _CHAIN_NAME), name))) for length, name in padded),
+    ]
 
 
-def delete_chain(family: int, table: str, chain: str) -> bytes:
-    """Removes a chain nothing refers to."""
-    return message(DELETE_CHAIN, REQUEST, family, text(_CHAIN_TABLE, table) + text(_CHAIN_NAME, chain))
-
-
-def delete_rule(family: int, table: str, rule: Rule) -> bytes:
+def delete_rule(family: int, table: str, rule: Rule) -> Message:
     """Removes one rule by its handle, whatever has been added around it since; the kernel repeats it as it was then."""
     handle = attribute(_RULE_HANDLE, struct.pack(">Q", rule.position))
     return message(DELETE_RULE, REQUEST | ECHO, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, rule.chain) + handle)
 
 
-def insert_rule(family: int, table: str, rule: Rule, after: int | None) -> bytes:
+def insert_rule(family: int, table: str, rule: Rule, after: int | None) -> Message:
     """Puts ``rule`` back with its counters, behind the rule with handle ``after``, or first in its chain."""
     place = b"" if after is None else attribute(_RULE_POSITION, struct.pack(">Q", after))
     protocol = _protocol(rule.raw)

@@ -5,7 +5,7 @@
 
 Its state is a folder under /run, which a reboot empties together with the rules it is about:
 
-* ``state.json``: what :func:`purge_undo.as_json` says of the rules that were taken out
+* what :meth:`purge_host.Node.unhook` puts there
 * ``armed``: whoever renames this file decides: to ``confirmed``, and nothing is put back; to ``expired``, and all of it is
 * ``outcome.json``: how putting back ended
 
@@ -20,47 +20,47 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import purge_host, purge_undo
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, read_text, write_atomic
-from ansible_collections.netops.cni_migration.plugins.module_utils.purge_undo import SavedTable
 from ansible_collections.netops.cni_migration.plugins.module_utils.xt_kernel import xtables_lock
 
 FOLDER = "/run/cni-migration"
+_ARMED = "armed"
 _ATTEMPTS = 10
 _LOOK_EVERY = 0.2
 
 
-def arm(tables: Iterable[SavedTable], seconds: float) -> str:
-    """Start the process that puts ``tables`` back in ``seconds`` and return the folder that stands for it.
-
-    Raises :class:`HostError` when it cannot be started; then nothing must be taken out.
-    """
+def prepare() -> str:
+    """A new folder for a roll-back. Raises :class:`HostError`; then nothing must be taken out."""
     try:
         os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix="iptables-purge-", dir=FOLDER)
+        return tempfile.mkdtemp(prefix="iptables-purge-", dir=FOLDER)
     except OSError as exc:
         raise HostError(f"cannot prepare the roll-back in {FOLDER}: {exc.strerror}; nothing was changed", path=FOLDER) from exc
-    update(folder, tables)
-    write_atomic(os.path.join(folder, "armed"), "", 0o600)
+
+
+def arm(folder: str, seconds: float, undo: Callable[[str], None]) -> None:
+    """Start the process that calls ``undo(folder)`` in ``seconds``, unless the roll-back is called off before."""
+    write_atomic(os.path.join(folder, _ARMED), "", 0o600)
     deadline = time.monotonic() + seconds
     child = os.fork()
     if child == 0:
-        _detach(folder, deadline)
+        _detach(folder, deadline, undo)
     os.waitpid(child, 0)
-    return folder
 
 
-def update(folder: str, tables: Iterable[SavedTable]) -> None:
-    """Replace what will be put back."""
-    write_atomic(os.path.join(folder, "state.json"), json.dumps(purge_undo.as_json(tables)), 0o600)
+def call_off(folder: str) -> bool:
+    """Call the roll-back off; False when it has begun already."""
+    if not _claim(folder, "confirmed"):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def confirm(folder: str) -> None:
     """Call the roll-back off. Raises :class:`HostError` when it has begun, after waiting for its end."""
-    if _claim(folder, "confirmed"):
-        shutil.rmtree(folder, ignore_errors=True)
+    if call_off(folder):
         return
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -77,13 +77,13 @@ def confirm(folder: str) -> None:
 def _claim(folder: str, name: str) -> bool:
     """Decide the outcome; False when it has been decided already."""
     try:
-        os.rename(os.path.join(folder, "armed"), os.path.join(folder, name))
+        os.rename(os.path.join(folder, _ARMED), os.path.join(folder, name))
     except OSError:
         return False
     return True
 
 
-def _detach(folder: str, deadline: float) -> None:
+def _detach(folder: str, deadline: float, undo: Callable[[str], None]) -> None:
     """In a child: become a process of its own that no ending of this session takes along, and watch."""
     status = 1
     try:
@@ -96,15 +96,15 @@ def _detach(folder: str, deadline: float) -> None:
             for descriptor in (0, 1, 2):
                 os.dup2(nowhere, descriptor)
             os.closerange(3, 1 + max(map(int, os.listdir("/proc/self/fd"))))
-            _watch(folder, deadline)
+            _watch(folder, deadline, undo)
         status = 0
     finally:
         os._exit(status)
 
 
-def _watch(folder: str, deadline: float) -> None:
+def _watch(folder: str, deadline: float, undo: Callable[[str], None]) -> None:
     while time.monotonic() < deadline:
-        if not os.path.exists(os.path.join(folder, "armed")):
+        if not os.path.exists(os.path.join(folder, _ARMED)):
             return
         time.sleep(_LOOK_EVERY)
     if not _claim(folder, "expired"):
@@ -113,7 +113,7 @@ def _watch(folder: str, deadline: float) -> None:
     for _attempt in range(_ATTEMPTS):
         try:
             with xtables_lock():
-                purge_host.hook(purge_undo.from_json(json.loads(read_text(os.path.join(folder, "state.json")) or "[]")))
+                undo(folder)
             error = ""
             break
         except Exception as exc:  # whatever it is, the rules are still missing, and this process is the last that knows them

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
+import struct
 import time
 from collections.abc import Collection, Iterable
 
@@ -20,25 +22,33 @@ from ansible_collections.netops.cni_migration.plugins.module_utils import (
     purge_undo,
     xt_blob,
     xt_kernel,
+    xt_undo,
 )
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, read_text, run, write_atomic
+from ansible_collections.netops.cni_migration.plugins.module_utils.nft_messages import Message
 from ansible_collections.netops.cni_migration.plugins.module_utils.purge_plan import Plan, TablePlan
 from ansible_collections.netops.cni_migration.plugins.module_utils.purge_undo import SavedTable, going_rules
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule, Table, TableKey
+from ansible_collections.netops.cni_migration.plugins.module_utils.xt_undo import Block
 
 # Tables with more chains than this are not printed rule by rule.
 _PRINTED_CHAINS = 2000
 _SPACE_MARGIN = 1 << 20
+_STATE = "state.json"
 _PROCESSES = {"kube-proxy": ownership.KUBE_PROXY, "flanneld": ownership.FLANNEL}
 
 
 class Node:
-    """The packet filter of this machine, as far as ``owners``, ``backends`` and ``families`` reach."""
+    """The packet filter of this machine, as far as ``owners``, ``backends`` and ``families`` reach.
 
-    def __init__(self, owners: Collection[str], backends: Collection[str], families: Collection[str]) -> None:
+    ``counted`` is the number of owned chains in an nft table up to which their rules are counted.
+    """
+
+    def __init__(self, owners: Collection[str], backends: Collection[str], families: Collection[str], counted: int) -> None:
         self.owners = frozenset(owners)
         self.backends = tuple(backends)
         self.families = tuple(families)
+        self.counted = counted
         self._blobs: dict[TableKey, tuple[xt_blob.Blob, list[xt_blob.Span]]] = {}
 
     def plan(self) -> Plan:
@@ -46,7 +56,10 @@ class Node:
         tables = []
         if "nft" in self.backends:
             tables += nft_kernel.read_tables(
-                self.families, lambda name: purge_plan.goes_by_name(name, self.owners), lambda family, name: purge_plan.is_native(family, name, self.owners)
+                self.families,
+                lambda name: purge_plan.goes_by_name(name, self.owners),
+                lambda family, name: purge_plan.is_native(family, name, self.owners),
+                self.counted,
             )
         if "legacy" in self.backends:
             tables += [self._read_legacy(TableKey("legacy", family, name)) for family in self.families for name in xt_kernel.table_names(family)]
@@ -60,16 +73,17 @@ class Node:
         meets a table either as it was or as it will be. Raises :class:`HostError`.
         """
         nft_kernel.commit([message for entry in plan.tables if entry.table.key.backend == "nft" for message in nft_removal(entry)])
-        for entry in plan.tables:
-            if entry.table.key.backend == "legacy" and not entry.empty:
-                self._edit_legacy(entry, set(entry.chains))
+        for entry in _legacy(plan):
+            self._cut(entry)
         for name in plan.ipsets:
             ipset_host.destroy(name)
 
-    def unhook(self, plan: Plan) -> list[SavedTable]:
-        """Take only what leads into owned chains out of the chains that stay; what :meth:`hook` needs to put it back.
+    def unhook(self, plan: Plan, folder: str) -> None:
+        """Take out of the packets' way all that goes, so that :meth:`undo` can bring it back; ``folder`` gets what that needs.
 
-        Owned chains stay, with all that is in them, and no packet meets them any more; native tables are put to sleep.
+        On nft only what leads into owned chains is taken out; the chains stay, but no packet meets them, and native
+        tables are put to sleep. A legacy table is only ever exchanged as a whole, so there all goes at once, and the
+        process that would undo it keeps the table it read.
         """
         removed: dict[tuple[TableKey, int], Rule] = {}
         families = {number: family for family, number in nft_messages.FAMILY_NUMBERS.items()}
@@ -77,46 +91,53 @@ class Node:
             number, table = nft_messages.parse_rule_place(body)
             rule = nft_messages.parse_rule(body)
             removed[TableKey("nft", families[number], table), rule.position] = rule
-        for entry in plan.tables:
-            if entry.table.key.backend == "legacy" and going_rules(entry):
-                removed.update(self._edit_legacy(entry, set()))
-        return purge_undo.with_counters(purge_undo.saved(plan), removed)
+        self.keep(purge_undo.with_counters(purge_undo.saved(plan), removed), folder)
+        for entry in _legacy(plan):
+            counters = self._cut(entry)
+            write_atomic(_counters_file(folder, entry.table.key), base64.b64encode(counters).decode(), 0o600)
 
-    def _edit_legacy(self, entry: TablePlan, chains: set[str]) -> dict[tuple[TableKey, int], Rule]:
-        """Cut ``chains`` and the hooks out of a legacy table; the rules that went, with their last counters."""
+    @staticmethod
+    def keep(tables: Iterable[SavedTable], folder: str) -> None:
+        """Put what goes back on nft into ``folder``."""
+        write_atomic(os.path.join(folder, _STATE), json.dumps(purge_undo.as_json(table for table in tables if table.key.backend == "nft")), 0o600)
+
+    def undo(self, plan: Plan, folder: str) -> None:
+        """Bring back what :meth:`unhook` took out, each rule to its place and with its counters. Raises :class:`HostError`.
+
+        What is there already is left alone, and so is a rule whose own chain or target chain has gone meanwhile.
+        """
+        tables = purge_undo.from_json(json.loads(read_text(os.path.join(folder, _STATE)) or "[]"))
+        nft_kernel.commit([message for table in tables for message in _nft_hooking(table)])
+        saved = {table.key: table for table in purge_undo.saved(plan)}
+        for entry in _legacy(plan):
+            key = entry.table.key
+            blob, spans = self._blobs[key]
+            counters = base64.b64decode(read_text(_counters_file(folder, key)) or "") or xt_blob.entry_counters(blob)
+            _undo_legacy(Block(blob, spans, counters), entry, saved.get(key, SavedTable(key, {}, {})))
+
+    def _cut(self, entry: TablePlan) -> memoryview:
+        """Take what goes out of a legacy table; the counters all of its entries had then."""
         blob, spans = self._blobs[entry.table.key]
-        edit = xt_blob.edit(blob, spans, chains, {rule.position for rule in going_rules(entry)})
-        counters = xt_kernel.replace(blob, edit)
-        removed = {}
-        for rule in going_rules(entry):
-            packets, octets = xt_blob.COUNTER.unpack_from(counters, edit.gone[rule.position] * xt_blob.COUNTER.size)
-            removed[entry.table.key, rule.position] = rule._replace(packets=packets, octets=octets)
-        return removed
+        rules = {rule.position for rule in going_rules(entry)}
+
+        def chains(counters: memoryview) -> list[xt_blob.Chain]:
+            return xt_blob.kept(blob, spans, set(entry.chains), rules, counters)
+
+        new = xt_blob.assemble(blob, chains(memoryview(b"")), strict=True)
+        return xt_kernel.replace(blob.number, new, lambda counters: xt_blob.counters_of(chains(counters)))
 
     def _read_legacy(self, key: TableKey) -> Table:
         blob = xt_kernel.read_blob(key)
         try:
             spans = xt_blob.spans(blob)
             table = xt_blob.table(blob, {span.name for span in spans if purge_plan.goes_by_name(span.name, self.owners)}, spans)
-        except (ValueError, KeyError, IndexError) as exc:
+        except (ValueError, KeyError, IndexError, struct.error) as exc:
             raise HostError(f"legacy {key.family} table {key.name}: cannot understand what the kernel holds: {exc}") from exc
         self._blobs[key] = (blob, spans)
         return table
 
 
-def hook(tables: Iterable[SavedTable]) -> None:
-    """Put back what :meth:`Node.unhook` took out, each rule to its place and with its counters. Raises :class:`HostError`.
-
-    What is there already is left alone, and so is a rule whose own chain or target chain has gone meanwhile.
-    """
-    tables = list(tables)
-    nft_kernel.commit([message for table in tables if table.key.backend == "nft" for message in _nft_hooking(table)])
-    for table in tables:
-        if table.key.backend == "legacy":
-            _hook_legacy(table)
-
-
-def _nft_hooking(table: SavedTable) -> list[bytes]:
+def _nft_hooking(table: SavedTable) -> list[Message]:
     family = nft_messages.FAMILY_NUMBERS[table.key.family]
     chains = nft_kernel.chain_names(table.key.family, table.key.name)
     if not chains:
@@ -132,44 +153,38 @@ def _nft_hooking(table: SavedTable) -> list[bytes]:
     return messages
 
 
-def _hook_legacy(saved: SavedTable) -> None:
-    blob = xt_kernel.read_blob(saved.key)
-    spans = {span.name: span for span in xt_blob.spans(blob)}
-    table = xt_blob.table(blob, set(spans).difference(saved.orders), list(spans.values()))
-    added: dict[int, list[Rule]] = {}
-    for chain, order in saved.orders.items():
-        if chain not in spans:
-            continue
-        rules = [rule for rule in table.rules if rule.chain == chain]
-        current = purge_undo.identities(saved.key, rules)
-        missing = purge_undo.missing(saved, chain, current, set(spans))
-        offsets = {name: rule.position for name, rule in zip(current, rules)}
-        end = rules[-1].position + len(rules[-1].raw) if rules else spans[chain].first
-        waiting: list[Rule] = []
-        for name in purge_undo.merge(order, missing, current):
-            if name in missing:
-                waiting.append(missing[name])
-            elif waiting:
-                added[offsets[name]], waiting = waiting, []
-        if waiting:
-            added[end] = waiting
-    if added:
-        xt_kernel.replace(blob, xt_blob.edit(blob, list(spans.values()), set(), set(), added))
+def _undo_legacy(old: Block, entry: TablePlan, saved: SavedTable) -> None:
+    """Bring back what was cut out of a legacy table."""
+    blob = xt_kernel.read_blob(entry.table.key)
+    spans = xt_blob.spans(blob)
+
+    def chains(counters: memoryview) -> list[xt_blob.Chain]:
+        return xt_undo.restored(old, Block(blob, spans, counters), entry.chains, saved)
+
+    new = xt_blob.assemble(blob, chains(memoryview(b"")), strict=False)
+    xt_kernel.replace(blob.number, new, lambda counters: xt_blob.counters_of(chains(counters)))
 
 
-def nft_removal(entry: TablePlan) -> list[bytes]:
+def _legacy(plan: Plan) -> list[TablePlan]:
+    return [entry for entry in plan.tables if entry.table.key.backend == "legacy" and not entry.empty]
+
+
+def _counters_file(folder: str, key: TableKey) -> str:
+    return os.path.join(folder, f"{key.family}-{key.name}.counters")
+
+
+def nft_removal(entry: TablePlan) -> list[Message]:
     """The messages that remove what a plan takes from one nft table: jumps by handle, then contents, then chains."""
     family, table = nft_messages.FAMILY_NUMBERS[entry.table.key.family], entry.table.key.name
     if entry.drop:
         return [nft_messages.delete_table(family, table)]
     return [
         *(nft_messages.delete_rule(family, table, rule) for rule in going_rules(entry)),
-        *(nft_messages.flush_chain(family, table, name) for name in entry.chains),
-        *(nft_messages.delete_chain(family, table, name) for name in entry.chains),
+        *nft_messages.delete_chains(family, table, entry.chains),
     ]
 
 
-def nft_unhooking(entry: TablePlan) -> list[bytes]:
+def nft_unhooking(entry: TablePlan) -> list[Message]:
     """The messages that take away what leads into owned chains."""
     family, table = nft_messages.FAMILY_NUMBERS[entry.table.key.family], entry.table.key.name
     if entry.drop:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.purge_plan import Plan, TablePlan
@@ -84,22 +84,25 @@ def missing(table: SavedTable, chain: str, current: Sequence[str], chains: set[s
     }
 
 
-def merge(order: Sequence[str], going: Iterable[str], current: Sequence[str]) -> list[str]:
+def merge(order: Iterable[str], going: Collection[str], current: Sequence[str]) -> list[str]:
     """``current`` with each of ``going`` put back where it stood in ``order``.
 
-    That is behind the nearest rule before it that is still there, else before the nearest behind it, else at the end.
+    That is behind the nearest one before it that is still there, else before the nearest behind it, else at the end.
     What somebody added meanwhile keeps its place, and what is there already is not put back twice.
     """
-    result = list(current)
-    absent = set(going).difference(current)
-    for index, name in enumerate(order):
-        if name not in absent:
-            continue
-        places = {other: place for place, other in enumerate(result)}
-        before = next((places[other] for other in reversed(order[:index]) if other in places), None)
-        after = next((places[other] for other in order[index + 1:] if other in places), None)
-        result.insert(before + 1 if before is not None else after if after is not None else len(result), name)
-    return result
+    present = set(current)
+    behind: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    before: dict[str, list[str]] = {}
+    anchor = None
+    for name in order:
+        if name in present:
+            if anchor is None:
+                before[name], waiting = waiting, []
+            anchor = name
+        elif name in going:
+            (waiting if anchor is None else behind.setdefault(anchor, [])).append(name)
+    return [*(other for name in current for other in (*before.get(name, ()), name, *behind.get(name, ()))), *waiting]
 
 
 def insertions(merged: Sequence[str], added: Mapping[str, Rule]) -> list[tuple[Rule, str | None]]:

@@ -12,16 +12,17 @@ put together: iptables 1.8.9 ``libiptc/libiptc.c``.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule, Table, TableKey
 
 HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 COUNTER = struct.Struct("=QQ")
 _U16, _U16X2, _I32 = struct.Struct("=H"), struct.Struct("=HH"), struct.Struct("=i")
+_E = ord("E")
+_STANDARD_TARGET, _ERROR_TARGET = 40, 64  # struct xt_standard_target and xt_error_target, with their padding
 _TARGET_HEAD = 32  # struct xt_entry_target: u16 size, 29 bytes of name, u8 revision
 _VERDICTS = {-1: "DROP", -2: "ACCEPT", -4: "QUEUE", -5: "RETURN"}
 
@@ -44,6 +45,9 @@ LAYOUTS = {
 }
 
 
+_END_SIZE = {family: layout.matches + _ERROR_TARGET for family, layout in LAYOUTS.items()}
+
+
 @dataclass(frozen=True)
 class Blob:
     """A table's block of entries with what the kernel needs beside it. ``hook_entry`` and ``underflow`` are offsets."""
@@ -53,11 +57,15 @@ class Blob:
     hook_entry: tuple[int, ...]
     underflow: tuple[int, ...]
     number: int
-    entries: bytes
+    entries: bytes | memoryview
 
 
 class Span(NamedTuple):
-    """One chain in a block: where its entries begin (its head included) and end, and where its first rule is."""
+    """One chain in a block: where its entries begin (its head included) and end, and where its first rule is.
+
+    ``number`` is how many entries stand before it; of its own it has ``rules``, one at the end that no listing calls a
+    rule (the policy, or the return of a user chain), and in a user chain a head.
+    """
 
     name: str
     base: bool
@@ -65,18 +73,31 @@ class Span(NamedTuple):
     first: int
     end: int
     rules: int
+    number: int
+
+    @property
+    def entries(self) -> int:
+        """How many entries the chain has."""
+        return self.rules + (1 if self.base else 2)
 
 
-# Where the counters of entries come from: a range of entry numbers of the old block, or the counters themselves.
-Source = Union[tuple[int, int], bytes]
-
-
-class Edit(NamedTuple):
-    """A block after an edit, where its counters come from, and the number in the old block of each single rule that went."""
+class Part(NamedTuple):
+    """A run of entries of some block: that block, its chains by their first offset, where, and the counters of the entries."""
 
     blob: Blob
-    sources: tuple[Source, ...]
-    gone: dict[int, int]
+    firsts: dict[int, str]
+    start: int
+    end: int
+    counters: bytes | memoryview
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a chain of a new block is put together of, its head and its end included."""
+
+    name: str
+    base: bool
+    parts: list[Part]
 
 
 def spans(blob: Blob) -> list[Span]:
@@ -84,20 +105,19 @@ def spans(blob: Blob) -> list[Span]:
     data, offsets_at = blob.entries, LAYOUTS[blob.key.family].offsets
     starts = {blob.hook_entry[hook]: HOOKS[hook] for hook in range(5) if blob.valid_hooks >> hook & 1}
     found: list[Span] = []
-    name, base, start, first, rules = "", False, 0, 0, 0
+    name, base, start, first, rules, number = "", False, 0, 0, 0, 0
     offset, end = 0, len(data)
+    unpack = _U16X2.unpack_from
     while offset < end:
-        if offset + offsets_at + 4 > end:
-            raise ValueError(f"entry at {offset} of {end} is cut off")
-        target_at, size = _U16X2.unpack_from(data, offset + offsets_at)
-        if size < target_at + _TARGET_HEAD or offset + size > end:
-            raise ValueError(f"entry of {size} bytes at {offset} of {end}")
+        target_at, size = unpack(data, offset + offsets_at)
+        if size < target_at + _TARGET_HEAD:
+            raise ValueError(f"entry of {size} bytes with its target at {target_at}")
         target = offset + target_at
-        head = data[target + 2:target + 8] == b"ERROR\0"
+        head = data[target + 2] == _E and data[target + 2:target + 8] == b"ERROR\0"
         if head or offset in starts:
             if name:
-                # The last entry of a chain is its policy (or the return), which no listing calls a rule.
-                found.append(Span(name, base, start, first, offset, rules - 1))
+                found.append(Span(name, base, start, first, offset, rules - 1, number))
+                number += rules + (not base)
             base = not head
             name = _string(data[target + _TARGET_HEAD:offset + size]) if head else starts[offset]
             start, first, rules = offset, offset + size if head else offset, 0
@@ -105,7 +125,7 @@ def spans(blob: Blob) -> list[Span]:
             rules += 1
         offset += size
     # The block ends with a head called ERROR, which is no chain.
-    if name != "ERROR" or start == 0:
+    if name != "ERROR" or start == 0 or offset != end:
         raise ValueError("the block does not end with an error entry")
     return found
 
@@ -124,129 +144,116 @@ def table(blob: Blob, owned: set[str], chains: list[Span]) -> Table:
     return result
 
 
-def edit(
-    blob: Blob, chains: list[Span], going_chains: set[str], going_rules: set[int], added: Mapping[int, list[Rule]] | None = None
-) -> Edit:
-    """``blob`` without the named chains and the rules at the given offsets, and with rules added; all else as it was.
+def kept(blob: Blob, chains: list[Span], going_chains: set[str], going_rules: set[int], counters: bytes | memoryview) -> list[Chain]:
+    """The chains of a block that stay, without the rules at the given offsets. ``counters`` are those of all its entries."""
+    firsts = {span.first: span.name for span in chains}
+    size = COUNTER.size
+    result = []
+    for span in chains:
+        if span.name in going_chains:
+            continue
+        parts, offset, number = [], span.start, span.number
+        if going_rules:
+            for rule_offset, rule_number in _rule_offsets(blob, span):
+                if rule_offset in going_rules:
+                    if rule_offset > offset:
+                        parts.append(Part(blob, firsts, offset, rule_offset, counters[number * size:rule_number * size]))
+                    offset, number = rule_offset + _size(blob, rule_offset), rule_number + 1
+        parts.append(Part(blob, firsts, offset, span.end, counters[number * size:(span.number + span.entries) * size]))
+        result.append(Chain(span.name, span.base, parts))
+    return result
 
-    ``added`` says which rules come directly before the entry at an offset. Raises :class:`ValueError` when an entry
-    that stays jumps into a chain that goes, :class:`KeyError` when an added one jumps into a chain that is not there.
+
+def rule_parts(blob: Blob, chains: list[Span], span: Span, counters: bytes | memoryview) -> list[Part]:
+    """Each entry of a chain as a part by itself."""
+    firsts = {other.first: other.name for other in chains}
+    parts, offset = [], span.start
+    for number in range(span.number, span.number + span.entries):
+        end = offset + _size(blob, offset)
+        parts.append(Part(blob, firsts, offset, end, counters[number * COUNTER.size:(number + 1) * COUNTER.size]))
+        offset = end
+    return parts
+
+
+def counters_of(chains: list[Chain]) -> bytes:
+    """The counters of all entries of a block of ``chains``."""
+    return b"".join([*(part.counters for chain in chains for part in chain.parts), bytes(COUNTER.size)])
+
+
+def entry_counters(blob: Blob) -> bytes:
+    """The counters of all entries as they were when the block was read."""
+    layout, offset, found = LAYOUTS[blob.key.family], 0, []
+    while offset < len(blob.entries):
+        found.append(blob.entries[offset + layout.counters:offset + layout.counters + COUNTER.size])
+        offset += _size(blob, offset)
+    return b"".join(found)
+
+
+def assemble(old: Blob, chains: list[Chain], *, strict: bool) -> Blob:
+    """A block of ``chains``, built-in ones first, for the table that ``old`` is of.
+
+    Every entry is as it was in its part, but for the place its jump leads to. Where a rule jumps to a chain that is not
+    there: with ``strict`` a :class:`ValueError`, else a rule that does nothing but count.
     """
-    return _Editor(blob, chains, going_chains, going_rules, added or {}).edit()
-
-
-class _Editor:
-    """One edit: first where everything goes, then the entries with their jumps set right."""
-
-    def __init__(self, blob: Blob, chains: list[Span], going_chains: set[str], going_rules: set[int], added: Mapping[int, list[Rule]]) -> None:
-        self.blob = blob
-        self.layout = LAYOUTS[blob.key.family]
-        self.added = added
-        self.going_rules = going_rules
-        self.gone_chains = {span.first: span.name for span in chains if span.name in going_chains}
-        self.firsts = {span.name: span.first for span in chains if span.name not in going_chains}
-        removed = [(span.start, span.end) for span in chains if span.name in going_chains]
-        removed += [(offset, offset + _size(blob, offset)) for offset in going_rules]
-        self.pieces = _pieces(len(blob.entries), removed, added)
-        self.starts = [start for start, _end in self.pieces]
-        self.placed: dict[int, int] = {}
-        self.news: list[int] = []
-        position = 0
-        for start, end in self.pieces:
-            if start in added:
-                self.placed[start] = position
-                position += sum(len(rule.raw) for rule in added[start])
-            self.news.append(position)
-            position += end - start
-
-    def edit(self) -> Edit:
-        """The edited block."""
-        out, sources, gone = bytearray(), list[Source](), dict[int, int]()
-        number, offset = 0, 0
-        entries = 0
-        for start, end in self.pieces:
-            while offset < start:
-                if offset in self.going_rules:
-                    gone[offset] = number
-                offset += _size(self.blob, offset)
-                number += 1
-            for rule in self.added.get(start, ()):
-                out += self._entry(rule, len(out))
-                sources.append(COUNTER.pack(rule.packets, rule.octets))
-                entries += 1
+    layout = LAYOUTS[old.key.family]
+    heads = {chain.name: _size(chain.parts[0].blob, chain.parts[0].start) for chain in chains if not chain.base}
+    starts: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    position = 0
+    for chain in chains:
+        starts[chain.name] = position
+        position += sum(part.end - part.start for part in chain.parts)
+        ends[chain.name] = position
+    firsts = {name: start + heads.get(name, 0) for name, start in starts.items()}
+    out, number = bytearray(), 0
+    for chain in chains:
+        for part in chain.parts:
             written = len(out)
-            out += self.blob.entries[start:end]
-            first = number
-            while offset < end:
-                size = self._relink(out, offset, written)
-                offset += size
-                written += size
-                number += 1
-            sources.append((first, number))
-            entries += number - first
-        blob = self.blob
-        hooks = [hook for hook in range(5) if blob.valid_hooks >> hook & 1]
-        return Edit(
-            Blob(
-                blob.key, blob.valid_hooks,
-                tuple(self._referred(offset) if hook in hooks else offset for hook, offset in enumerate(blob.hook_entry)),
-                tuple(self._moved(offset) if hook in hooks else offset for hook, offset in enumerate(blob.underflow)),
-                entries, bytes(out),
-            ),
-            tuple(sources), gone,
-        )
+            out += part.blob.entries[part.start:part.end]
+            number += _relink(part, out, written, layout, firsts, strict)
+    end = len(old.entries) - _END_SIZE[old.key.family]
+    out += old.entries[end:]
+    hooks = [name if old.valid_hooks >> hook & 1 else "" for hook, name in enumerate(HOOKS)]
+    # The policy is the last entry of a built-in chain, and always of the same size.
+    policies = {name: ends[name] - layout.matches - _STANDARD_TARGET for name in hooks if name}
+    return Blob(
+        old.key, old.valid_hooks,
+        tuple(starts[name] if name else old.hook_entry[hook] for hook, name in enumerate(hooks)),
+        tuple(policies[name] if name else old.underflow[hook] for hook, name in enumerate(hooks)),
+        number + 1, memoryview(out),
+    )
 
-    def _moved(self, offset: int) -> int:
-        """Where the entry at ``offset``, or else the next one that stays, has gone."""
-        index = bisect_right(self.starts, offset) - 1
-        if index >= 0 and offset < self.pieces[index][1]:
-            return self.news[index] + offset - self.starts[index]
-        return self.news[index + 1]
 
-    def _referred(self, offset: int) -> int:
-        """Where something that leads to ``offset`` must lead now: to what has been put before it, if anything has."""
-        return self.placed.get(offset, self._moved(offset))
-
-    def _relink(self, out: bytearray, offset: int, written: int) -> int:
-        """Point the jump of the entry from ``offset``, now at ``written``, to where its chain has gone; the entry's size."""
-        data = self.blob.entries
-        target_at, size = _U16X2.unpack_from(data, offset + self.layout.offsets)
+def _relink(part: Part, out: bytearray, written: int, layout: Layout, firsts: dict[str, int], strict: bool) -> int:
+    """Point the jumps of a part, now at ``written``, to where their chains have gone; how many entries it has."""
+    data, offset, number = part.blob.entries, part.start, 0
+    unpack, offsets_at = _U16X2.unpack_from, layout.offsets
+    while offset < part.end:
+        target_at, size = unpack(data, offset + offsets_at)
         target = offset + target_at
         if not data[target + 2]:
             verdict = _I32.unpack_from(data, target + _TARGET_HEAD)[0]
-            if verdict == offset + size:
-                _I32.pack_into(out, written + target_at + _TARGET_HEAD, written + size)
-            elif verdict >= 0:
-                if verdict in self.gone_chains:
-                    raise ValueError(f"a rule that stays jumps to {self.gone_chains[verdict]}")
-                _I32.pack_into(out, written + target_at + _TARGET_HEAD, self._referred(verdict))
-        return size
-
-    def _entry(self, rule: Rule, position: int) -> bytes:
-        """An added rule as an entry at ``position``."""
-        entry = bytearray(rule.raw)
-        target_at = _U16.unpack_from(entry, self.layout.offsets)[0]
-        if not entry[target_at + 2] and _I32.unpack_from(entry, target_at + _TARGET_HEAD)[0] >= 0:
-            verdict = self._referred(self.firsts[rule.target]) if rule.jumps else position + len(entry)
-            _I32.pack_into(entry, target_at + _TARGET_HEAD, verdict)
-        return bytes(entry)
+            if verdict >= 0:
+                place = written + size
+                if verdict != offset + size:
+                    name = part.firsts[verdict]
+                    if strict and name not in firsts:
+                        raise ValueError(f"a rule that stays jumps to {name}")
+                    place = firsts.get(name, place)
+                _I32.pack_into(out, written + target_at + _TARGET_HEAD, place)
+        offset += size
+        written += size
+        number += 1
+    return number
 
 
-def _pieces(length: int, removed: list[tuple[int, int]], added: Iterable[int]) -> list[tuple[int, int]]:
-    """The parts of a block that stay, cut where something is removed or added."""
-    pieces: list[tuple[int, int]] = []
-    position = 0
-    for start, end in sorted([*removed, *((offset, offset) for offset in added)]):
-        if start > position:
-            pieces.append((position, start))
-        position = max(position, end)
-    pieces.append((position, length))
-    return pieces
-
-
-def new_counters(old: bytes, sources: Iterable[Source]) -> bytes:
-    """The counters for the entries of an edited block, from the ones its predecessor had when it was replaced."""
-    return b"".join(source if isinstance(source, bytes) else old[source[0] * COUNTER.size:source[1] * COUNTER.size] for source in sources)
+def _rule_offsets(blob: Blob, span: Span) -> Iterator[tuple[int, int]]:
+    """Offset and number of each rule of a chain."""
+    offset, number = span.first, span.number + (not span.base)
+    for _rule in range(span.rules):
+        yield offset, number
+        offset += _size(blob, offset)
+        number += 1
 
 
 def content(family: str, rule: Rule) -> bytes:
@@ -264,13 +271,13 @@ def _size(blob: Blob, offset: int) -> int:
     return _U16.unpack_from(blob.entries, offset + LAYOUTS[blob.key.family].offsets + 2)[0]
 
 
-def _string(data: bytes) -> str:
-    return data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+def _string(data: bytes | memoryview) -> str:
+    return bytes(data).split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def _rule(blob: Blob, chain: str, offset: int, size: int, targets: dict[int, str]) -> Rule:
     layout = LAYOUTS[blob.key.family]
-    entry = blob.entries[offset:offset + size]
+    entry = bytes(blob.entries[offset:offset + size])
     target_at = _U16.unpack_from(entry, layout.offsets)[0]
     conditions = {
         name

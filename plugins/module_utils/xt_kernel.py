@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, read_text
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import TableKey
-from ansible_collections.netops.cni_migration.plugins.module_utils.xt_blob import COUNTER, Blob, Edit, new_counters
+from ansible_collections.netops.cni_migration.plugins.module_utils.xt_blob import COUNTER, Blob
 
 LOCK_FILE = "/run/xtables.lock"
 LOCK_SECONDS = 10
@@ -61,28 +61,29 @@ def read_blob(key: TableKey) -> Blob:
                 _call(_libc.getsockopt, handle, key, _GET_ENTRIES, buffer, ctypes.byref(ctypes.c_uint(len(buffer))))
             except TableChanged:
                 continue
-            return Blob(key, valid_hooks, tuple(offsets[:5]), tuple(offsets[5:]), number, buffer.raw[_ENTRIES_HEAD.size:])
+            # A view, since at 100,000 services the block has 480 MB.
+            return Blob(key, valid_hooks, tuple(offsets[:5]), tuple(offsets[5:]), number, memoryview(buffer).cast("B")[_ENTRIES_HEAD.size:])
     raise HostError(f"{_describe(key)} changed during each of {_ATTEMPTS} attempts to read it")
 
 
-def replace(old: Blob, new: Edit) -> bytes:
-    """Put ``new`` in the place of ``old`` in one step, and give each entry its packets and bytes back; the old counters.
+def replace(number: int, blob: Blob, counters: Callable[[memoryview], bytes]) -> memoryview:
+    """Put ``blob`` in the place of a table of ``number`` entries in one step; the old counters.
 
-    The kernel hands the old counters over at the moment of the exchange and they are added to what has been counted
-    since, so that no packet is forgotten. Raises :class:`TableChanged` when the table got or lost entries since it was
-    read, :class:`HostError` otherwise, both with nothing changed.
+    The kernel hands the old counters over at the moment of the exchange. From them ``counters`` makes those of the new
+    entries, which are added to what has been counted since, so that no packet is forgotten. Raises
+    :class:`TableChanged` when the table got or lost entries since it was read, :class:`HostError` otherwise, both with
+    nothing changed.
     """
-    blob = new.blob
     name = blob.key.name.encode()
-    counters = ctypes.create_string_buffer(old.number * COUNTER.size)
-    head = _REPLACE.pack(
-        name, blob.valid_hooks, blob.number, len(blob.entries), *blob.hook_entry, *blob.underflow, old.number, ctypes.addressof(counters)
-    )
+    old = ctypes.create_string_buffer(number * COUNTER.size)
+    head = _REPLACE.pack(name, blob.valid_hooks, blob.number, len(blob.entries), *blob.hook_entry, *blob.underflow, number, ctypes.addressof(old))
+    data = b"".join((head, blob.entries))
     with _open(blob.key.family) as handle:
-        _call(_libc.setsockopt, handle, blob.key, _SET_REPLACE, head + blob.entries, len(head) + len(blob.entries))
-        back = _COUNTERS_HEAD.pack(name, blob.number) + new_counters(counters.raw, new.sources)
+        _call(_libc.setsockopt, handle, blob.key, _SET_REPLACE, data, len(data))
+        view = memoryview(old).cast("B")
+        back = _COUNTERS_HEAD.pack(name, blob.number) + counters(view)
         _call(_libc.setsockopt, handle, blob.key, _SET_ADD_COUNTERS, back, len(back))
-    return counters.raw
+    return view
 
 
 @contextmanager

@@ -80,7 +80,9 @@ by_kind:
   type: dict
   sample: {link: [{kind: link, name: flannel.1, owner: flannel, detail: vxlan}]}
 rules:
-  description: Counts of owned chains and rules by backend, family, table and owner, as M(netops.cni_migration.iptables_purge) would remove them.
+  description:
+    - Counts of owned chains and rules by backend, family, table and owner, as M(netops.cni_migration.iptables_purge) would remove them.
+    - C(rules) is null in an nft table of more than 20,000 owned chains.
   returned: success
   type: dict
   sample: {nft: {ipv4: {nat: {kube_proxy: {chains: 18, rules: 47}}}}}
@@ -112,11 +114,14 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.host import H
 from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import KUBE_PROXY, OWNERS
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import BACKENDS, FAMILIES
 
+# Owned chains in one nft table up to which their rules are counted, which takes about a second.
+_COUNTED = 20_000
+
 
 def gather(owners: list[str]) -> dict[str, object]:
     """The module's result. Raises :class:`HostError`."""
     started = time.monotonic()
-    plan = purge_host.Node(owners, BACKENDS, FAMILIES).plan()
+    plan = purge_host.Node(owners, BACKENDS, FAMILIES, _COUNTED).plan()
     counts = purge_plan.removed(plan)
     items = [
         *residue.rules(counts),

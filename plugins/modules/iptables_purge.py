@@ -114,7 +114,7 @@ RETURN = r"""
 removed:
   description:
     - What went, or would go in check mode, as counts by backend, family, table and owner. Rules of somebody else that were dropped are under C(foreign).
-    - C(rules) is null in a table of more than 20,000 owned chains, where counting them would take longer than removing them.
+    - C(rules) is null in an nft table of more than 1,000 owned chains (in check mode, 20,000), where counting would take longer than removing.
   returned: success
   type: dict
   sample: {nft: {ipv4: {nat: {kube_proxy: {chains: 18, rules: 47}, flannel: {chains: 1, rules: 7}}}}}
@@ -160,6 +160,7 @@ seconds:
 import errno
 import time
 from contextlib import nullcontext
+from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -173,6 +174,8 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.xt_kernel imp
 # Somebody else removed a rule or referred to a chain between reading and writing: read again.
 _RACES = (errno.ENOENT, errno.EBUSY, errno.EAGAIN)
 _ATTEMPTS = 3
+# Owned chains in one nft table up to which their rules are counted; more would take longer to count than to remove.
+_COUNTED, _COUNTED_IN_CHECK_MODE = 1_000, 20_000
 
 
 class Purge:
@@ -181,7 +184,8 @@ class Purge:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.params = module.params
-        self.node = purge_host.Node(self.params["owners"], self.params["backends"], self.params["families"])
+        counted = _COUNTED_IN_CHECK_MODE if module.check_mode else 0 if self.params["_phase"] == "delete" else _COUNTED
+        self.node = purge_host.Node(self.params["owners"], self.params["backends"], self.params["families"], counted)
         self.started = time.monotonic()
 
     def run(self) -> dict[str, object]:
@@ -215,21 +219,24 @@ class Purge:
         return result
 
     def _unhook(self, plan: Plan) -> str:
-        """Take out what leads into owned chains, with the roll-back armed; the folder that stands for it."""
-        folder = purge_arm.arm(purge_undo.saved(plan), self.params["confirm_timeout"])
+        """Take what goes out of the packets' way, with the roll-back armed; the folder that stands for it."""
         for attempt in range(1, _ATTEMPTS + 1):
+            folder = purge_arm.prepare()
+            self.node.keep(purge_undo.saved(plan), folder)
+            purge_arm.arm(folder, self.params["confirm_timeout"], partial(self.node.undo, plan))
             try:
-                purge_arm.update(folder, self.node.unhook(plan))
-                break
+                self.node.unhook(plan, folder)
             except TableChanged:
                 # What was taken out of other tables before comes back when nobody confirms.
                 raise
             except HostError as exc:
                 if attempt == _ATTEMPTS or exc.facts.get("errno") not in _RACES:
                     raise
+                purge_arm.call_off(folder)
+            else:
+                break
             plan = self.node.plan()
             self._refuse_new_references(plan)
-            purge_arm.update(folder, purge_undo.saved(plan))
         return folder
 
     def _delete(self) -> dict[str, object]:

@@ -83,7 +83,7 @@ def test_without_a_confirmation_every_byte_comes_back(namespace: Namespace, opti
     first = namespace.module("iptables_purge", _phase="unhook", confirm_timeout=2, **options)
     between = saved(namespace, backend)
     assert "-j KUBE-SERVICES" not in "".join(line for line in between[0].splitlines(keepends=True) if "-A KUBE" not in line)
-    assert ":KUBE-SERVICES" in between[0] and "flags dormant" in between[2]
+    assert "flags dormant" in between[2]
     wait_for_outcome(first["_armed"])
     assert saved(namespace, backend) == before
     late = namespace.module("iptables_purge", _phase="delete", _armed=first["_armed"], **options)

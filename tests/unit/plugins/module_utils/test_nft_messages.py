@@ -47,21 +47,23 @@ def test_a_rule() -> None:
 def test_putting_a_rule_back_repeats_it_and_says_the_protocol() -> None:
     rule = wire.parse_rule(body(TCP + COMMENT + COUNTER + JUMP))
     message = wire.insert_rule(2, "nat", rule, after=17)
-    found = dict(wire.attributes(message[20:]))
+    found = dict(wire.attributes(message.body[4:]))
     assert found[4] == TCP + COMMENT + COUNTER + JUMP
     assert struct.unpack(">Q", found[6])[0] == 17
     assert struct.unpack(">I", dict(wire.attributes(found[5]))[1])[0] == 6
-    first = dict(wire.attributes(wire.insert_rule(2, "nat", wire.parse_rule(body(COMMENT)), after=None)[20:]))
+    first = dict(wire.attributes(wire.insert_rule(2, "nat", wire.parse_rule(body(COMMENT)), after=None).body[4:]))
     assert 6 not in first and 5 not in first
 
 
 def test_a_batch_numbers_its_messages_and_asks_for_one_answer() -> None:
-    data = wire.batch([wire.flush_chain(2, "nat", "A"), wire.delete_chain(2, "nat", "A")])
+    data = wire.batch(wire.delete_chains(2, "nat", ["A"]))
     listed = [(kind, flags & wire.ACK, sequence) for kind, flags, sequence, _body in wire.messages(data)]
     assert listed == [
         (wire.BATCH_BEGIN, 0, 0),
         (wire.SUBSYSTEM << 8 | wire.DELETE_RULE, 0, 1), (wire.SUBSYSTEM << 8 | wire.DELETE_CHAIN, wire.ACK, 2), (wire.BATCH_END, 0, 3),
     ]
+    bodies = [dict(wire.attributes(body[4:])) for _kind, _flags, _sequence, body in wire.messages(data)]
+    assert bodies[1] == {1: b"nat\0", 2: b"A\0"} and bodies[2] == {1: b"nat\0", 3: b"A\0"}
 
 
 @given(st.binary(max_size=400))

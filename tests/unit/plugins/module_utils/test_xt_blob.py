@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import xt_blob
-from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule, TableKey
+from ansible_collections.netops.cni_migration.plugins.module_utils import purge_undo, xt_blob, xt_undo
+from ansible_collections.netops.cni_migration.plugins.module_utils.purge_undo import SavedTable
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import TableKey
 
 KEY = TableKey("legacy", "ipv4", "nat")
 LAYOUT = xt_blob.LAYOUTS["ipv4"]
@@ -92,63 +93,87 @@ def cases(draw: st.DrawFn) -> tuple[Chains, Chains, set[str], set[int]]:
     return builtin, chains, going, some | {number for number, target in kept if target in going}
 
 
+def cut(blob: xt_blob.Blob, chains: set[str], rules: set[int]) -> tuple[xt_blob.Blob, list[int]]:
+    """A block without the chains and the rules with these labels, and the numbers of the entries that are left."""
+    spans = xt_blob.spans(blob)
+    offsets = {rule.position for rule in xt_blob.table(blob, chains, spans).rules if rule.packets in rules}
+    numbers = b"".join(xt_blob.COUNTER.pack(number, 0) for number in range(blob.number))
+    kept = xt_blob.kept(blob, spans, chains, offsets, numbers)
+    return xt_blob.assemble(blob, kept, strict=True), [pair[0] for pair in xt_blob.COUNTER.iter_unpack(xt_blob.counters_of(kept))][:-1]
+
+
 @given(cases())
 def test_a_cut_block_is_the_block_without_what_goes(case: tuple[Chains, Chains, set[str], set[int]]) -> None:
     builtin, chains, going, labels_going = case
     blob = build(builtin, chains)
-    spans = xt_blob.spans(blob)
-    table = xt_blob.table(blob, going, spans)
-    cut = xt_blob.edit(blob, spans, going, {rule.position for rule in table.rules if rule.packets in labels_going})
+    result, numbers = cut(blob, going, labels_going)
     remaining = [
         {name: [rule for rule in rules if rule[0] not in labels_going] for name, rules in part.items() if name not in going} for part in (builtin, chains)
     ]
     expected = build(*remaining)
-    assert labels(cut.blob) == labels(expected) == {**remaining[0], **remaining[1]}
-    assert cut.blob == expected, "the block is the very one that would have been made without the owned rules"
-    old_counters = b"".join(xt_blob.COUNTER.pack(number, number) for number in range(blob.number))
-    assert len(xt_blob.new_counters(old_counters, cut.sources)) == expected.number * xt_blob.COUNTER.size
-
-
-@given(cases())
-def test_rules_that_were_cut_out_can_be_put_back(case: tuple[Chains, Chains, set[str], set[int]]) -> None:
-    builtin, chains, _going, labels_going = case
-    blob = build(builtin, chains)
-    spans = xt_blob.spans(blob)
-    all_rules = xt_blob.table(blob, set(), spans).rules
-    cut = xt_blob.edit(blob, spans, set(), {rule.position for rule in all_rules if rule.packets in labels_going})
-    spans = xt_blob.spans(cut.blob)
-    # The place of each rule that was cut out is before the next one that was not, or before the end of its chain.
-    added: dict[int, list[Rule]] = {}
-    for span in spans:
-        kept = [rule.position for rule in xt_blob.table(cut.blob, set(), spans).rules if rule.chain == span.name]
-        end = kept[-1] + len(entry(0, standard(0))) if kept else span.first
-        places = iter([*kept, end])
-        place = next(places)
-        for rule in all_rules:
-            if rule.chain == span.name:
-                if rule.packets in labels_going:
-                    added.setdefault(place, []).append(rule)
-                else:
-                    place = next(places)
-    back = xt_blob.edit(cut.blob, spans, set(), set(), added)
-    assert back.blob == blob
-    old_counters = b"".join(xt_blob.COUNTER.pack(number, number) for number in range(cut.blob.number))
-    assert len(xt_blob.new_counters(old_counters, back.sources)) == blob.number * xt_blob.COUNTER.size
+    assert labels(result) == labels(expected) == {**remaining[0], **remaining[1]}
+    assert result == expected, "the block is the very one that would have been made without the owned rules"
+    assert len(numbers) == expected.number - 1
 
 
 def test_the_counters_follow_their_rules() -> None:
     blob = build({"PREROUTING": [(5, "GONE"), (6, "ACCEPT")]}, {"GONE": [(7, "")], "STAYS": [(8, "DROP")]})
-    spans = xt_blob.spans(blob)
-    cut = xt_blob.edit(blob, spans, {"GONE"}, {0})
-    counters = b"".join(xt_blob.COUNTER.pack(number, 0) for number in range(blob.number))
-    numbers = [pair[0] for pair in xt_blob.COUNTER.iter_unpack(xt_blob.new_counters(counters, cut.sources))]
-    assert numbers == [1, 2, 6, 7, 8, 9], "the jump is entry 0, the chain that goes is 3 to 5"
+    _result, numbers = cut(blob, {"GONE"}, {5})
+    assert numbers == [1, 2, 6, 7, 8], "the jump is entry 0, the chain that goes is 3 to 5, the end of the block 9"
+
+
+def test_the_counters_of_a_listing() -> None:
+    blob = build({"PREROUTING": [(5, ""), (6, "DROP")]}, {})
+    assert list(xt_blob.COUNTER.iter_unpack(xt_blob.entry_counters(blob))) == [(5, 300), (6, 360), (0, 0), (0, 0)]
 
 
 def test_a_jump_that_would_be_left_hanging_is_an_error() -> None:
     blob = build({"PREROUTING": [(5, "GONE")]}, {"GONE": []})
     with pytest.raises(ValueError, match="jumps to GONE"):
-        xt_blob.edit(blob, xt_blob.spans(blob), {"GONE"}, set())
+        cut(blob, {"GONE"}, set())
+
+
+def test_or_becomes_a_rule_that_only_counts() -> None:
+    blob = build({"PREROUTING": [(5, "GONE")]}, {"GONE": []})
+    spans = xt_blob.spans(blob)
+    kept = xt_blob.kept(blob, spans, {"GONE"}, set(), xt_blob.entry_counters(blob))
+    assert labels(xt_blob.assemble(blob, kept, strict=False)) == {"PREROUTING": [(5, "")]}
+
+
+def block(blob: xt_blob.Blob) -> xt_undo.Block:
+    """A block as undoing needs it."""
+    return xt_undo.Block(blob, xt_blob.spans(blob), xt_blob.entry_counters(blob))
+
+
+def undo(old: xt_blob.Blob, now: xt_blob.Blob, going: set[str], rules: set[int]) -> xt_blob.Blob:
+    """``now`` with chains and rules of ``old`` back in it."""
+    table = xt_blob.table(old, going, xt_blob.spans(old))
+    saved = SavedTable(KEY, {}, {})
+    for chain in {rule.chain for rule in table.rules if rule.packets in rules}:
+        listed = [rule for rule in table.rules if rule.chain == chain]
+        saved.orders[chain] = purge_undo.identities(KEY, listed)
+        saved.rules.update((name, rule) for name, rule in zip(saved.orders[chain], listed) if rule.packets in rules)
+    chains = xt_undo.restored(block(old), block(now), going, saved)
+    result = xt_blob.assemble(now, chains, strict=False)
+    assert xt_blob.counters_of(chains) == xt_blob.entry_counters(result)
+    return result
+
+
+@given(cases())
+def test_what_was_cut_out_comes_back_to_the_byte(case: tuple[Chains, Chains, set[str], set[int]]) -> None:
+    builtin, chains, going, labels_going = case
+    blob = build(builtin, chains)
+    now, _numbers = cut(blob, going, labels_going)
+    assert undo(blob, now, going, labels_going) == blob
+    assert undo(blob, blob, going, labels_going) == blob, "what is there already is not put back twice"
+
+
+def test_what_others_did_meanwhile_stays() -> None:
+    old = build({"PREROUTING": [(1, "MINE"), (2, "GONE"), (3, "DROP")]}, {"MINE": [], "GONE": [(4, "MINE")]})
+    now = build({"PREROUTING": [(9, "NEW"), (1, ""), (3, "DROP")]}, {"NEW": [(8, "DROP")]})
+    assert labels(undo(old, now, {"GONE"}, {2})) == {
+        "PREROUTING": [(9, "NEW"), (1, ""), (2, "GONE"), (3, "DROP")], "NEW": [(8, "DROP")], "GONE": [(4, "")],
+    }, "a rule whose chain somebody else removed only counts"
 
 
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=8))
