@@ -129,6 +129,8 @@ class NodeView:
             ) from None
         if phase in (Phase.SWITCHING, Phase.SWITCHED, Phase.VERIFIED) and not self.switched_on:
             return Phase.RETURNING  # somebody took the label off: its agent may or may not have let go of the node
+        if phase in (Phase.RESTORING, Phase.RESTORED) and self.switched_on:
+            return Phase.RETURNING  # somebody put the label back: Cilium may have taken the node again
         if phase is Phase.SWITCHED and not self.recorded_boot_id:
             return Phase.SWITCHING
         if phase is Phase.RESTORED and not self.recorded_boot_id:

@@ -33,6 +33,7 @@ def node(state: str | None = None, *, labelled: bool = False, cordoned: bool = F
         pytest.param(node("switched", labelled=True), Phase.SWITCHING, id="no boot to compare with"),
         pytest.param(node("restored"), Phase.RESTORING, id="no boot to compare with, on the way back"),
         pytest.param(node("verified", boot_id="b1"), Phase.RETURNING, id="somebody took Cilium's label off"),
+        pytest.param(node("restored", labelled=True, boot_id="b1"), Phase.RETURNING, id="somebody put Cilium's label back"),
         pytest.param(node("migrated"), Phase.MIGRATED, id="the label is not needed once all is done"),
     ],
 )
