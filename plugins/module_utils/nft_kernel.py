@@ -135,10 +135,9 @@ def _read_family(family: str, owned: Callable[[str], bool], native: Callable[[st
 def _read_rules(handle: socket.socket, family: int, table: Table, owned: Callable[[str], bool], counted: int) -> None:
     going = set(table.chains) if table.native else {name for name in table.chains if owned(name)}
     for name in table.chains:
-        request = wire.list_rules(family, table.key.name, name)
         if name not in going:
-            rules = [wire.parse_rule(body) for body in _dump(handle, request)]
+            rules = [wire.parse_rule(body) for body in _dump(handle, wire.list_rules(family, table.key.name, name))]
             table.rules += rules
             table.chains[name] = len(rules)
         elif len(going) <= counted:
-            table.chains[name] = len(_dump(handle, request))
+            table.chains[name] = len(_dump(handle, wire.list_rules(family, table.key.name, name)))

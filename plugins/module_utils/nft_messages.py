@@ -33,8 +33,9 @@ _HEADER = struct.Struct("=IHHII")
 _BODY = struct.Struct(">BBH")
 _TABLE_NAME, _TABLE_FLAGS = 1, 2
 _DORMANT = 0x1
-_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # the table's is the same in rule messages
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_USE = 1, 3, 4, 6  # the table's is the same in rule messages
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_COMPAT, _RULE_POSITION, _RULE_USERDATA = 1, 2, 3, 4, 5, 6, 7
+_HANDLE_SIZE = 12
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _VERDICTS = {0: "DROP", 1: "ACCEPT", -5: "RETURN"}
@@ -183,7 +184,19 @@ def parse_table(body: bytes) -> tuple[str, bool]:
 
 
 def parse_chain(body: bytes) -> tuple[str, str, bool]:
-    """Table and name of a chain, and whether it is attached to a hook of the kernel."""
+    """Table and name of a chain, and whether it is attached to a hook of the kernel.
+
+    The kernel begins with table, name and handle (``nf_tables_fill_chain_info``), and then tells a hook if there is one;
+    that is looked at first, since there may be 300,000 chains. In any other order it is read attribute by attribute.
+    """
+    length, kind = _ATTRIBUTE.unpack_from(body, 4)
+    start = 4 + ((length + 3) & ~3)
+    name_length, name_kind = _ATTRIBUTE.unpack_from(body, start)
+    after = start + ((name_length + 3) & ~3) + _HANDLE_SIZE
+    if kind == _CHAIN_TABLE and name_kind == _CHAIN_NAME and after + 4 <= len(body):
+        fourth = _ATTRIBUTE.unpack_from(body, after)[1] & _TYPE_MASK
+        if fourth in (_CHAIN_HOOK, _CHAIN_USE):
+            return _string(body[8:4 + length]), _string(body[start + 4:start + name_length]), fourth == _CHAIN_HOOK
     found = dict(attributes(body[4:]))
     return _string(found[_CHAIN_TABLE]), _string(found[_CHAIN_NAME]), _CHAIN_HOOK in found
 

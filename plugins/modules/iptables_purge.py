@@ -64,10 +64,18 @@ options:
   confirm_timeout:
     description:
       - How many seconds the node waits for the controller to come back over a new connection before it puts the rules back.
-      - First only the rules that lead into owned chains are taken out, which is undone exactly. Once the controller has confirmed, the chains go.
+      - First everything is taken out of the packets' way such that it can be brought back exactly; on the nft backend the chains themselves go
+        only once the controller has confirmed.
       - With V(0) everything goes in one step, and nothing is put back.
     type: int
     default: 60
+  _phase:
+    description: What the action plugin of this module asks of it. Not for playbooks.
+    type: str
+    choices: [unhook, delete]
+  _armed:
+    description: What the action plugin of this module got from its first step. Not for playbooks.
+    type: path
 attributes:
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
@@ -158,6 +166,7 @@ seconds:
 """
 
 import errno
+import gc
 import time
 from contextlib import nullcontext
 from functools import partial
@@ -286,6 +295,8 @@ class Purge:
 
 def main() -> None:
     """Entry point."""
+    # Hundreds of thousands of small objects, none of them in a cycle, in a process that ends soon.
+    gc.disable()
     module = AnsibleModule(
         argument_spec={
             "owners": {"type": "list", "elements": "str", "choices": list(OWNERS), "default": ["kube_proxy", "flannel", "cni_plugins"]},

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the netops.cni_migration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The least a node needs to be reached over TCP as by SSH, and the program Ansible takes for ssh.

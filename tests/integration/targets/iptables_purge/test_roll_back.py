@@ -143,14 +143,21 @@ class Cable:
 
     def __init__(self, controller: Namespace, node: Namespace, folder: Path) -> None:
         self.controller, self.node, self.folder = controller, node, folder
+        self.ssh = folder / "ssh"
+        self.ssh.write_text(f'#!/bin/sh\nexec {sys.executable} {HERE / "remote.py"} "$@"\n')
+        self.ssh.chmod(0o755)
         controller.run("ip", "link", "add", "cable", "type", "veth", "peer", "name", "eth1", "netns", node.name)
         for namespace, link, address in ((controller, "cable", "192.0.2.1/24"), (node, "eth1", "192.0.2.2/24")):
             namespace.run("ip", "addr", "add", address, "dev", link)
             namespace.run("ip", "link", "set", link, "up")
             namespace.run("ip", "link", "set", "lo", "up")
         self.server = subprocess.Popen(["ip", "netns", "exec", node.name, sys.executable, str(HERE / "remote.py"), "serve"])
-        while controller.run(str(HERE / "remote.py"), "192.0.2.2", "true", stdin="", check=False).returncode:
+        while not self.reachable():
             time.sleep(0.1)
+
+    def reachable(self) -> bool:
+        """Whether a new connection gets through."""
+        return self.controller.run(str(self.ssh), "192.0.2.2", "true", stdin="", check=False).returncode == 0
 
     def purge(self, **options: object) -> dict[str, object]:
         """Run the task by Ansible, from the controller; its result."""
@@ -160,7 +167,7 @@ class Cable:
         (self.folder / "play.yml").write_text(json.dumps(play))
         environment = {
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_SSH_EXECUTABLE": str(HERE / "remote.py"),
+            "ANSIBLE_SSH_EXECUTABLE": str(self.ssh),
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_CONFIG": str(self.folder / "none.cfg"),
             "ANSIBLE_HOST_KEY_CHECKING": "0",
@@ -205,7 +212,7 @@ def test_a_controller_that_cannot_come_back_gets_the_old_rules(cable: Cable, bac
     result = cable.purge(confirm_timeout=5)
     assert result["failed"] and result["rolled_back"] and not result["changed"] and not result["confirmed"], result
     assert cable.node.run(f"iptables-{backend}", "-S").stdout == before
-    assert cable.controller.run(str(HERE / "remote.py"), "192.0.2.2", "true", stdin="", check=False).returncode == 0
+    assert cable.reachable()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

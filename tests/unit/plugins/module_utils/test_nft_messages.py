@@ -44,6 +44,19 @@ def test_a_rule() -> None:
     )
 
 
+HOOK, USE = wire.attribute(4 | 0x8000, b""), number(6, 3)
+HANDLE = wire.attribute(2, bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("rest", "base"), [(HANDLE + USE, False), (HANDLE + HOOK + USE, True), (HANDLE, False), (USE + HOOK + HANDLE, True), (b"", False)]
+)
+def test_a_chain_in_any_order(rest: bytes, base: bool) -> None:
+    table, name = wire.text(1, "nat"), wire.text(3, "KUBE-SERVICES")
+    assert wire.parse_chain(bytes(4) + table + name + rest) == ("nat", "KUBE-SERVICES", base)
+    assert wire.parse_chain(bytes(4) + name + rest + table) == ("nat", "KUBE-SERVICES", base)
+
+
 def test_putting_a_rule_back_repeats_it_and_says_the_protocol() -> None:
     rule = wire.parse_rule(body(TCP + COMMENT + COUNTER + JUMP))
     message = wire.insert_rule(2, "nat", rule, after=17)
