@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules as real systems wrote them, loaded into a namespace and purged.
 
-``recorded/flannel-kube-proxy-*``: a worker of the lab with kubelet and kube-proxy v1.33.2 and Flannel v0.26.7, without the matches on nfacct
-counters, which cannot be loaded where these counters do not exist.
+``recorded/cilium-beside-flannel-*``: a worker of the lab in the middle of its migration, with kubelet and kube-proxy v1.33.2, Flannel v0.26.7 and
+Cilium v1.17.6; without the matches on nfacct counters, which cannot be loaded where these counters do not exist.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ def namespace() -> Iterator[Namespace]:
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
-def test_of_a_worker_only_the_kubelets_rules_stay(namespace: Namespace, tmp_path: Path, backend: str) -> None:
+def test_of_a_worker_the_rules_of_the_kubelet_and_of_cilium_stay(namespace: Namespace, tmp_path: Path, backend: str) -> None:
     before = {}
     for family in ("ipv4", "ipv6"):
-        namespace.restore(backend, family, (RECORDED / f"flannel-kube-proxy-{family}.rules").read_text())
+        namespace.restore(backend, family, (RECORDED / f"cilium-beside-flannel-{family}.rules").read_text())
         before[family] = namespace.save(backend, family).splitlines()
     result = namespace.module("iptables_purge", backup_dir=str(tmp_path))
     assert not result["failed"], result
     for family, lines in before.items():
         kept = [line for line in lines if not any(word in line for word in ("KUBE-", "FLANNEL-")) or any(name in line for name in KUBELETS)]
         assert namespace.save(backend, family).splitlines() == kept
-    foreign = [owners.get("foreign", {"rules": 0})["rules"] for family in result["kept"][backend].values() for owners in family.values()]
-    assert not any(foreign), "every rule of a fresh node is somebody's we know"
+        foreign = [line for line in kept if " -A " in line and not any(name in line for name in KUBELETS)]
+        assert all("CILIUM_" in line for line in foreign), "every rule of a fresh node is somebody's we know"
+        kept_rules = [owners["foreign"]["rules"] for owners in result["kept"][backend].get(family, {}).values() if "foreign" in owners]
+        assert sum(kept_rules) == len(foreign)
