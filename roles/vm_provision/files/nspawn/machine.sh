@@ -4,12 +4,24 @@
 #
 # machine.sh supervise DIR   boot the machine in DIR and boot it again whenever it reboots; ends when it powers off
 # machine.sh kill DIR        end it as a power cut would, with everything it left behind
+# machine.sh status DIR      print "running" or "stopped"
 #
 # DIR holds `settings` (NAME, NETNS, BRIDGE, PORT, ROOTFS), `upper` (what differs from ROOTFS) and `data`, the
 # folders of /var/lib that cannot lie on an overlay because overlays are stacked on them.
 # The supervisor has a mount namespace of its own, so the host never sees a mount of the lab.
 set -euo pipefail
 verb=$1 dir=$2
+
+# A supervisor that was killed, or went with its host, leaves its number behind.
+running() {
+  local pid
+  [ -e "$dir/supervisor.pid" ] && pid=$(<"$dir/supervisor.pid") && grep -qs "machine.sh" "/proc/$pid/cmdline"
+}
+
+if [ "$verb" = status ]; then
+  if running; then echo running; else echo stopped; fi
+  exit
+fi
 # shellcheck source=/dev/null
 . "$dir/settings"
 
@@ -92,6 +104,9 @@ supervise)
   if [ "${IN_OWN_MOUNTS:-}" != yes ]; then
     exec env IN_OWN_MOUNTS=yes unshare --mount --propagation private "$0" "$verb" "$dir" </dev/null >>"$dir/console.log" 2>&1
   fi
+  # What a killed predecessor left would hold the file system and the names of the links.
+  clear_cgroups
+  rm -f "$dir/cgroups"
   echo $$ >"$dir/supervisor.pid"
   cgroups >"$dir/cgroups.new" && mv "$dir/cgroups.new" "$dir/cgroups"
   delegate
@@ -111,9 +126,7 @@ supervise)
   rm -f "$dir/supervisor.pid"
   ;;
 kill)
-  if [ -e "$dir/supervisor.pid" ] && pid=$(cat "$dir/supervisor.pid") && grep -qs "machine.sh" "/proc/$pid/cmdline"; then
-    kill -KILL "$pid"
-  fi
+  if running; then kill -KILL "$(<"$dir/supervisor.pid")"; fi
   [ -e "$dir/cgroups" ] && clear_cgroups
   rm -f "$dir/supervisor.pid" "$dir/cgroups"
   ;;
