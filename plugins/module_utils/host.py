@@ -72,7 +72,10 @@ def run(argv: Sequence[str], *, stdin: str | None = None, check: bool = True, ti
     if check and result.rc != 0:
         raise HostError(
             f"{argv[0]} exited {result.rc}: {(result.stderr or result.stdout).strip()[:400]}",
-            cmd=list(argv), rc=result.rc, stdout=result.stdout, stderr=result.stderr,
+            cmd=list(argv),
+            rc=result.rc,
+            stdout=result.stdout,
+            stderr=result.stderr,
         )
     return result
 

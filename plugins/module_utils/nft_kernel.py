@@ -32,6 +32,10 @@ def read_tables(families: tuple[str, ...], owned: Callable[[str], bool], native:
     """
     try:
         return [table for family in families for table in _read_family(family, owned, native, counted)]
+    except HostError as exc:
+        if exc.facts.get("errno") == errno.EPROTONOSUPPORT:
+            return []  # a kernel without netfilter's netlink holds no nf_tables either
+        raise
     except (ValueError, KeyError, IndexError, struct.error) as exc:
         raise HostError(f"nf_tables: cannot understand what the kernel lists: {exc}") from exc
 
@@ -80,7 +84,7 @@ def _open() -> socket.socket:
     try:
         return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, wire.NETFILTER)
     except OSError as exc:
-        raise HostError(f"cannot talk to the kernel's packet filter: {exc.strerror}") from exc
+        raise HostError(f"cannot talk to the kernel's packet filter: {exc.strerror}", errno=exc.errno) from exc
 
 
 def _dump(handle: socket.socket, request: wire.Message) -> list[bytes]:

@@ -69,7 +69,7 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < 4 or offset + length > len(data):
             raise ValueError(f"netlink attribute of {length} bytes at {offset} of {len(data)}")
-        yield kind & _TYPE_MASK, data[offset + 4:offset + length]
+        yield kind & _TYPE_MASK, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
 
 
@@ -110,7 +110,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
         if length < 16 or offset + length > end:
             raise ValueError(f"netlink message of {length} bytes at {offset} of {end}")
-        yield kind, flags, sequence, data[offset + 16:offset + length]
+        yield kind, flags, sequence, data[offset + 16 : offset + length]
         offset += (length + 3) & ~3
 
 
@@ -170,9 +170,7 @@ def insert_rule(family: int, table: str, rule: Rule, after: int | None) -> Messa
     """Puts ``rule`` back with its counters, behind the rule with handle ``after``, or first in its chain."""
     place = b"" if after is None else attribute(_RULE_POSITION, struct.pack(">Q", after))
     protocol = _protocol(rule.raw)
-    compat = b"" if protocol is None else attribute(
-        _RULE_COMPAT | _NESTED, attribute(1, struct.pack(">I", protocol)) + attribute(2, struct.pack(">I", 0))
-    )
+    compat = b"" if protocol is None else attribute(_RULE_COMPAT | _NESTED, attribute(1, struct.pack(">I", protocol)) + attribute(2, struct.pack(">I", 0)))
     flags = REQUEST | CREATE | (0 if after is None else APPEND)
     return message(NEW_RULE, flags, family, text(_RULE_TABLE, table) + text(_RULE_CHAIN, rule.chain) + place + rule.raw + compat)
 
@@ -196,7 +194,7 @@ def parse_chain(body: bytes) -> tuple[str, str, bool]:
     if kind == _CHAIN_TABLE and name_kind == _CHAIN_NAME and after + 4 <= len(body):
         fourth = _ATTRIBUTE.unpack_from(body, after)[1] & _TYPE_MASK
         if fourth in (_CHAIN_HOOK, _CHAIN_USE):
-            return _string(body[8:4 + length]), _string(body[start + 4:start + name_length]), fourth == _CHAIN_HOOK
+            return _string(body[8 : 4 + length]), _string(body[start + 4 : start + name_length]), fourth == _CHAIN_HOOK
     found = dict(attributes(body[4:]))
     return _string(found[_CHAIN_TABLE]), _string(found[_CHAIN_NAME]), _CHAIN_HOOK in found
 
@@ -295,6 +293,6 @@ def _userdata_comment(data: bytes) -> str:
     while offset + 2 <= len(data):
         kind, length = data[offset], data[offset + 1]
         if kind == 0:
-            return _string(data[offset + 2:offset + 2 + length])
+            return _string(data[offset + 2 : offset + 2 + length])
         offset += 2 + length
     return ""

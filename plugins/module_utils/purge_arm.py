@@ -59,8 +59,11 @@ def call_off(folder: str) -> bool:
 
 
 def confirm(folder: str) -> None:
-    """Call the roll-back off. Raises :class:`HostError` when it has begun, after waiting for its end."""
-    if call_off(folder):
+    """Call the roll-back off. Raises :class:`HostError` when it has begun, after waiting for its end.
+
+    A folder that is no more was confirmed before, by a step whose answer got lost.
+    """
+    if call_off(folder) or not os.path.isdir(folder):
         return
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

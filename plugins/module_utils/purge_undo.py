@@ -77,11 +77,7 @@ def with_counters(tables: Iterable[SavedTable], removed: Mapping[tuple[TableKey,
 
 def missing(table: SavedTable, chain: str, current: Sequence[str], chains: set[str]) -> dict[str, Rule]:
     """The saved rules of a chain that are not there and can be: those that jump need the chain they jump to."""
-    return {
-        name: rule
-        for name, rule in table.rules.items()
-        if rule.chain == chain and name not in current and (not rule.jumps or rule.target in chains)
-    }
+    return {name: rule for name, rule in table.rules.items() if rule.chain == chain and name not in current and (not rule.jumps or rule.target in chains)}
 
 
 def merge(order: Iterable[str], going: Collection[str], current: Sequence[str]) -> list[str]:

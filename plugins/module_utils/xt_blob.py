@@ -113,13 +113,13 @@ def spans(blob: Blob) -> list[Span]:
         if size < target_at + _TARGET_HEAD:
             raise ValueError(f"entry of {size} bytes with its target at {target_at}")
         target = offset + target_at
-        head = data[target + 2] == _E and data[target + 2:target + 8] == b"ERROR\0"
+        head = data[target + 2] == _E and data[target + 2 : target + 8] == b"ERROR\0"
         if head or offset in starts:
             if name:
                 found.append(Span(name, base, start, first, offset, rules - 1, number))
                 number += rules + (not base)
             base = not head
-            name = _string(data[target + _TARGET_HEAD:offset + size]) if head else starts[offset]
+            name = _string(data[target + _TARGET_HEAD : offset + size]) if head else starts[offset]
             start, first, rules = offset, offset + size if head else offset, 0
         if not head:
             rules += 1
@@ -157,9 +157,9 @@ def kept(blob: Blob, chains: list[Span], going_chains: set[str], going_rules: se
             for rule_offset, rule_number in _rule_offsets(blob, span):
                 if rule_offset in going_rules:
                     if rule_offset > offset:
-                        parts.append(Part(blob, firsts, offset, rule_offset, counters[number * size:rule_number * size]))
+                        parts.append(Part(blob, firsts, offset, rule_offset, counters[number * size : rule_number * size]))
                     offset, number = rule_offset + _size(blob, rule_offset), rule_number + 1
-        parts.append(Part(blob, firsts, offset, span.end, counters[number * size:(span.number + span.entries) * size]))
+        parts.append(Part(blob, firsts, offset, span.end, counters[number * size : (span.number + span.entries) * size]))
         result.append(Chain(span.name, span.base, parts))
     return result
 
@@ -170,7 +170,7 @@ def rule_parts(blob: Blob, chains: list[Span], span: Span, counters: bytes | mem
     parts, offset = [], span.start
     for number in range(span.number, span.number + span.entries):
         end = offset + _size(blob, offset)
-        parts.append(Part(blob, firsts, offset, end, counters[number * COUNTER.size:(number + 1) * COUNTER.size]))
+        parts.append(Part(blob, firsts, offset, end, counters[number * COUNTER.size : (number + 1) * COUNTER.size]))
         offset = end
     return parts
 
@@ -184,7 +184,7 @@ def entry_counters(blob: Blob) -> bytes:
     """The counters of all entries as they were when the block was read."""
     layout, offset, found = LAYOUTS[blob.key.family], 0, []
     while offset < len(blob.entries):
-        found.append(blob.entries[offset + layout.counters:offset + layout.counters + COUNTER.size])
+        found.append(blob.entries[offset + layout.counters : offset + layout.counters + COUNTER.size])
         offset += _size(blob, offset)
     return b"".join(found)
 
@@ -209,7 +209,7 @@ def assemble(old: Blob, chains: list[Chain], *, strict: bool) -> Blob:
     for chain in chains:
         for part in chain.parts:
             written = len(out)
-            out += part.blob.entries[part.start:part.end]
+            out += part.blob.entries[part.start : part.end]
             number += _relink(part, out, written, layout, firsts, strict)
     end = len(old.entries) - _END_SIZE[old.key.family]
     out += old.entries[end:]
@@ -217,10 +217,12 @@ def assemble(old: Blob, chains: list[Chain], *, strict: bool) -> Blob:
     # The policy is the last entry of a built-in chain, and always of the same size.
     policies = {name: ends[name] - layout.matches - _STANDARD_TARGET for name in hooks if name}
     return Blob(
-        old.key, old.valid_hooks,
+        old.key,
+        old.valid_hooks,
         tuple(starts[name] if name else old.hook_entry[hook] for hook, name in enumerate(hooks)),
         tuple(policies[name] if name else old.underflow[hook] for hook, name in enumerate(hooks)),
-        number + 1, memoryview(out),
+        number + 1,
+        memoryview(out),
     )
 
 
@@ -261,9 +263,9 @@ def content(family: str, rule: Rule) -> bytes:
     layout = LAYOUTS[family]
     entry = bytearray(rule.raw)
     target_at = _U16.unpack_from(entry, layout.offsets)[0]
-    entry[layout.offsets + 4:layout.matches] = bytes(layout.matches - layout.offsets - 4)
+    entry[layout.offsets + 4 : layout.matches] = bytes(layout.matches - layout.offsets - 4)
     if not entry[target_at + 2] and _I32.unpack_from(entry, target_at + _TARGET_HEAD)[0] >= 0:
-        entry[target_at + _TARGET_HEAD:target_at + _TARGET_HEAD + 4] = bytes(4)
+        entry[target_at + _TARGET_HEAD : target_at + _TARGET_HEAD + 4] = bytes(4)
     return bytes(entry) + rule.target.encode("utf-8", "surrogateescape")
 
 
@@ -277,12 +279,10 @@ def _string(data: bytes | memoryview) -> str:
 
 def _rule(blob: Blob, chain: str, offset: int, size: int, targets: dict[int, str]) -> Rule:
     layout = LAYOUTS[blob.key.family]
-    entry = bytes(blob.entries[offset:offset + size])
+    entry = bytes(blob.entries[offset : offset + size])
     target_at = _U16.unpack_from(entry, layout.offsets)[0]
     conditions = {
-        name
-        for name, field in (("src", layout.source_mask), ("dst", layout.destination_mask), ("iface", layout.interface_masks))
-        if any(entry[field])
+        name for name, field in (("src", layout.source_mask), ("dst", layout.destination_mask), ("iface", layout.interface_masks)) if any(entry[field])
     }
     if _U16.unpack_from(entry, layout.protocol)[0]:
         conditions.add("proto")
@@ -294,7 +294,7 @@ def _rule(blob: Blob, chain: str, offset: int, size: int, targets: dict[int, str
             conditions.add(name)
         if name == "set":
             sets.append(_U16.unpack_from(data)[0])
-    target, jumps = _string(entry[target_at + 2:target_at + 31]), False
+    target, jumps = _string(entry[target_at + 2 : target_at + 31]), False
     if not target:
         verdict = _I32.unpack_from(entry, target_at + _TARGET_HEAD)[0]
         jumps = verdict >= 0 and verdict != offset + size
@@ -308,5 +308,5 @@ def _matches(entry: bytes, offset: int, end: int) -> Iterator[tuple[str, bytes]]
         size = _U16.unpack_from(entry, offset)[0]
         if size < 32:
             raise ValueError(f"match of {size} bytes")
-        yield _string(entry[offset + 2:offset + 31]), entry[offset + 32:offset + size]
+        yield _string(entry[offset + 2 : offset + 31]), entry[offset + 32 : offset + size]
         offset += size

@@ -62,7 +62,7 @@ def read_blob(key: TableKey) -> Blob:
             except TableChanged:
                 continue
             # A view, since at 100,000 services the block has 480 MB.
-            return Blob(key, valid_hooks, tuple(offsets[:5]), tuple(offsets[5:]), number, memoryview(buffer).cast("B")[_ENTRIES_HEAD.size:])
+            return Blob(key, valid_hooks, tuple(offsets[:5]), tuple(offsets[5:]), number, memoryview(buffer).cast("B")[_ENTRIES_HEAD.size :])
     raise HostError(f"{_describe(key)} changed during each of {_ATTEMPTS} attempts to read it")
 
 

@@ -23,7 +23,7 @@ class Block(NamedTuple):
     def part(self, span: Span, firsts: dict[int, str]) -> Part:
         """A whole chain; ``firsts`` are those of :meth:`firsts`."""
         size = COUNTER.size
-        return Part(self.blob, firsts, span.start, span.end, self.counters[span.number * size:(span.number + span.entries) * size])
+        return Part(self.blob, firsts, span.start, span.end, self.counters[span.number * size : (span.number + span.entries) * size])
 
     def firsts(self) -> dict[int, str]:
         """The chains by the offset of their first rule."""
@@ -53,7 +53,7 @@ def _rules_back(old: Block, old_span: Span, now: Block, now_span: Span, saved: S
     """The parts of one chain with its saved rules back in their places."""
     table = xt_blob.table(now.blob, {span.name for span in now.spans if span.name != now_span.name}, now.spans)
     parts = xt_blob.rule_parts(now.blob, now.spans, now_span, now.counters)
-    head, rules, end = parts[:0 if now_span.base else 1], parts[0 if now_span.base else 1:-1], parts[-1:]
+    head, rules, end = parts[: 0 if now_span.base else 1], parts[0 if now_span.base else 1 : -1], parts[-1:]
     present = dict(zip(purge_undo.identities(saved.key, table.rules), rules))
     gone = {part.start: part for part in xt_blob.rule_parts(old.blob, old.spans, old_span, old.counters)}
     back = {name: gone[rule.position] for name, rule in saved.rules.items() if rule.chain == now_span.name and name not in present}

@@ -205,9 +205,7 @@ class Purge:
             plan = self.node.plan()
             if plan.empty:
                 return self._result(plan, [])
-            refusals = purge_report.refusals(
-                plan, purge_host.running_owners(self.node.owners), force=self.params["force"], drop_foreign_jumps=self.params["drop_foreign_jumps"]
-            )
+            refusals = self._refusals(plan)
             purge_host.require_programs(plan)
             result = self._result(plan, refusals)
             if self.module._diff:
@@ -252,7 +250,11 @@ class Purge:
         """The second step: the controller is back, so call the roll-back off and delete what nothing refers to any more."""
         purge_arm.confirm(self.params["_armed"])
         with xtables_lock():
-            self._apply(self.node.plan())
+            plan = self.node.plan()
+            refusals = self._refusals(plan) if not plan.empty else []
+            if refusals:
+                raise HostError(f"confirmed, but not deleted: {'. '.join(refusals)}", refusals=refusals)
+            self._apply(plan)
         return {"changed": True, "seconds": self._seconds()}
 
     def _apply(self, plan: Plan) -> None:
@@ -272,6 +274,10 @@ class Purge:
             self._refuse_new_references(plan)
         failure.facts["left"] = purge_plan.removed(plan)
         raise failure
+
+    def _refusals(self, plan: Plan) -> list[str]:
+        running = purge_host.running_owners(self.node.owners)
+        return purge_report.refusals(plan, running, force=self.params["force"], drop_foreign_jumps=self.params["drop_foreign_jumps"])
 
     def _refuse_new_references(self, plan: Plan) -> None:
         reasons = purge_report.refusals(plan, (), force=True, drop_foreign_jumps=self.params["drop_foreign_jumps"])

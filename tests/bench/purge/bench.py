@@ -61,9 +61,7 @@ class Run:
 
     def then(self, other: Run) -> Run:
         """Both, one after the other."""
-        return Run(
-            self.seconds + other.seconds, self.process + other.process, self.cpu + other.cpu, max(self.memory, other.memory), other.output
-        )
+        return Run(self.seconds + other.seconds, self.process + other.process, self.cpu + other.cpu, max(self.memory, other.memory), other.output)
 
 
 def timed(namespace: Namespace, argv: list[str], stdin: str = "", env: dict[str, str] | None = None) -> Run:
@@ -72,9 +70,7 @@ def timed(namespace: Namespace, argv: list[str], stdin: str = "", env: dict[str,
         source.write(stdin)
         source.seek(0)
         started = time.monotonic()
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace.name, *argv], stdin=source, stdout=sink, stderr=errors, env={**os.environ, **(env or {})}
-        )
+        process = subprocess.Popen(["ip", "netns", "exec", namespace.name, *argv], stdin=source, stdout=sink, stderr=errors, env={**os.environ, **(env or {})})
         _pid, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -30,7 +30,7 @@ def draw(rows: Iterable[dict[str, Any]]) -> str:
         parts.append(f'<rect width="{PLOT}" height="{PLOT}" fill="none" stroke="#999"/>')
         for value in sorted(set(services)):
             parts.append(f'<text x="{scale_x(value):.1f}" y="{PLOT + 18}" text-anchor="middle">{value:,}</text>')
-        for value in (10.0 ** power for power in range(-2, 4)):
+        for value in (10.0**power for power in range(-2, 4)):
             if min(seconds) <= value <= max(seconds):
                 y = scale_y(value)
                 parts.append(f'<line x2="{PLOT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/><text x="-8" y="{y + 4:.1f}" text-anchor="end">{value:g} s</text>')

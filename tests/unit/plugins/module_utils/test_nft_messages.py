@@ -39,18 +39,14 @@ def body(expressions: bytes) -> bytes:
 
 def test_a_rule() -> None:
     rule = wire.parse_rule(body(SOURCE + TCP + COMMENT + COUNTER + JUMP))
-    assert rule._replace(raw=b"") == Rule(
-        "PREROUTING", 24, "KUBE-SERVICES", True, "kubernetes service portals", frozenset({"src", "proto"}), (), 7, 420, b""
-    )
+    assert rule._replace(raw=b"") == Rule("PREROUTING", 24, "KUBE-SERVICES", True, "kubernetes service portals", frozenset({"src", "proto"}), (), 7, 420, b"")
 
 
 HOOK, USE = wire.attribute(4 | 0x8000, b""), number(6, 3)
 HANDLE = wire.attribute(2, bytes(8))
 
 
-@pytest.mark.parametrize(
-    ("rest", "base"), [(HANDLE + USE, False), (HANDLE + HOOK + USE, True), (HANDLE, False), (USE + HOOK + HANDLE, True), (b"", False)]
-)
+@pytest.mark.parametrize(("rest", "base"), [(HANDLE + USE, False), (HANDLE + HOOK + USE, True), (HANDLE, False), (USE + HOOK + HANDLE, True), (b"", False)])
 def test_a_chain_in_any_order(rest: bytes, base: bool) -> None:
     table, name = wire.text(1, "nat"), wire.text(3, "KUBE-SERVICES")
     assert wire.parse_chain(bytes(4) + table + name + rest) == ("nat", "KUBE-SERVICES", base)
@@ -73,7 +69,9 @@ def test_a_batch_numbers_its_messages_and_asks_for_one_answer() -> None:
     listed = [(kind, flags & wire.ACK, sequence) for kind, flags, sequence, _body in wire.messages(data)]
     assert listed == [
         (wire.BATCH_BEGIN, 0, 0),
-        (wire.SUBSYSTEM << 8 | wire.DELETE_RULE, 0, 1), (wire.SUBSYSTEM << 8 | wire.DELETE_CHAIN, wire.ACK, 2), (wire.BATCH_END, 0, 3),
+        (wire.SUBSYSTEM << 8 | wire.DELETE_RULE, 0, 1),
+        (wire.SUBSYSTEM << 8 | wire.DELETE_CHAIN, wire.ACK, 2),
+        (wire.BATCH_END, 0, 3),
     ]
     bodies = [dict(wire.attributes(body[4:])) for _kind, _flags, _sequence, body in wire.messages(data)]
     assert bodies[1] == {1: b"nat\0", 2: b"A\0"} and bodies[2] == {1: b"nat\0", 3: b"A\0"}
@@ -89,7 +87,7 @@ def test_garbage_is_refused(garbage: bytes) -> None:
 @given(st.integers(0, 300), st.binary(min_size=1, max_size=8))
 def test_a_damaged_rule_is_refused_or_read(offset: int, noise: bytes) -> None:
     good = body(SOURCE + TCP + COMMENT + COUNTER + JUMP)
-    damaged = good[:offset] + noise + good[offset + len(noise):]
+    damaged = good[:offset] + noise + good[offset + len(noise) :]
     with contextlib.suppress(ValueError, KeyError, IndexError, struct.error):
         wire.parse_rule(damaged)
 

@@ -172,7 +172,9 @@ def test_what_others_did_meanwhile_stays() -> None:
     old = build({"PREROUTING": [(1, "MINE"), (2, "GONE"), (3, "DROP")]}, {"MINE": [], "GONE": [(4, "MINE")]})
     now = build({"PREROUTING": [(9, "NEW"), (1, ""), (3, "DROP")]}, {"NEW": [(8, "DROP")]})
     assert labels(undo(old, now, {"GONE"}, {2})) == {
-        "PREROUTING": [(9, "NEW"), (1, ""), (2, "GONE"), (3, "DROP")], "NEW": [(8, "DROP")], "GONE": [(4, "")],
+        "PREROUTING": [(9, "NEW"), (1, ""), (2, "GONE"), (3, "DROP")],
+        "NEW": [(8, "DROP")],
+        "GONE": [(4, "")],
     }, "a rule whose chain somebody else removed only counts"
 
 
