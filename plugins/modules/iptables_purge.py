@@ -184,7 +184,8 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.xt_kernel imp
 _RACES = (errno.ENOENT, errno.EBUSY, errno.EAGAIN)
 _ATTEMPTS = 3
 # Owned chains in one nft table up to which their rules are counted; more would take longer to count than to remove.
-_COUNTED, _COUNTED_IN_CHECK_MODE = 1_000, 20_000
+_COUNTED = 1_000
+_COUNTED_IN_CHECK_MODE = 20_000
 
 
 class Purge:
