@@ -24,7 +24,7 @@ $(VENV)/.runtime: requirements.txt
 	touch $@
 
 # What the tests run on this machine, in network namespaces of their own, and the linter of shell scripts.
-TEST_PACKAGES := ebtables git ipset iptables nftables shellcheck
+TEST_PACKAGES := ebtables git iproute2 ipset iptables nftables shellcheck
 
 $(VENV)/.tests: requirements-dev.txt $(VENV)/.runtime
 	dpkg-query --show $(TEST_PACKAGES) >/dev/null 2>&1 || { apt-get update --quiet && apt-get install --yes --no-install-recommends $(TEST_PACKAGES); }
