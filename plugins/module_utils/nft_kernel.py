@@ -13,10 +13,12 @@ from typing import Callable
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import nft_messages as wire
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError
-from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import IPTABLES_TABLES, Rule, Table, TableKey
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import FAMILIES, IPTABLES_TABLES, Rule, Table, TableKey
 
 _RECEIVE = 1 << 16
-_SO_SNDBUFFORCE = 32
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+# The kernel repeats each rule removed by its handle, in less than this with what it takes to keep the message.
+_REPEATED = 4096
 _ATTEMPTS = 5
 # What a kernel without nf_tables, or without this family in it, answers.
 _NO_NFTABLES = (errno.EOPNOTSUPP, errno.EINVAL, errno.EAFNOSUPPORT)
@@ -63,11 +65,16 @@ def commit(messages: list[wire.Message]) -> list[bytes]:
         return repeated
     data = wire.batch(messages)
     with _open() as handle:
-        handle.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data) + 4096)
-        handle.send(data)
+        try:
+            handle.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data) + 4096)
+            # What finds no room is lost, and with it the answer to the last message.
+            handle.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE + sum(bool(message.flags & wire.ECHO) for message in messages) * _REPEATED)
+            handle.send(data)
+        except OSError as exc:
+            raise HostError(f"nf_tables does not take a transaction of {len(data)} bytes: {exc.strerror}; nothing was changed", errno=exc.errno) from exc
         # The kernel has finished when send() returns, so every answer is already waiting; the last is that of the last message.
         while True:
-            for kind, _flags, sequence, body in wire.messages(handle.recv(_RECEIVE)):
+            for kind, _flags, sequence, body in wire.messages(_answer(handle)):
                 if kind == wire.ERROR:
                     number = wire.error_number(body)
                     if number:
@@ -85,6 +92,19 @@ def _open() -> socket.socket:
         return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, wire.NETFILTER)
     except OSError as exc:
         raise HostError(f"cannot talk to the kernel's packet filter: {exc.strerror}", errno=exc.errno) from exc
+
+
+def _answer(handle: socket.socket) -> bytes:
+    """The next answer to a transaction. Raises :class:`HostError` when it got lost.
+
+    Of a transaction each message may be an error, and there is no room for all of them; the first, which says why, is kept.
+    """
+    for _attempt in range(2):
+        try:
+            return handle.recv(_RECEIVE, socket.MSG_DONTWAIT)
+        except OSError as exc:
+            failure = exc
+    raise HostError(f"the kernel's answer to a transaction got lost: {failure.strerror}", errno=errno.ENOBUFS) from failure
 
 
 def _dump(handle: socket.socket, request: wire.Message) -> list[bytes]:
@@ -123,8 +143,9 @@ def _read_family(family: str, owned: Callable[[str], bool], native: Callable[[st
     with _open() as handle:
         for body in _dump(handle, wire.list_tables(number)):
             name, asleep = wire.parse_table(body)
-            if native(family, name) or name in IPTABLES_TABLES:
-                tables[name] = Table(TableKey("nft", family, name), native=native(family, name), asleep=asleep)
+            alone = native(family, name)
+            if alone or (family in FAMILIES and name in IPTABLES_TABLES):
+                tables[name] = Table(TableKey("nft", family, name), native=alone, asleep=asleep)
         for body in _dump(handle, wire.list_chains(number)) if tables else ():
             table_name, name, base = wire.parse_chain(body)
             if table_name in tables:

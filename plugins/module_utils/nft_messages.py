@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule
 
 NETFILTER = 12  # NETLINK_NETFILTER
-FAMILY_NUMBERS = {"ipv4": 2, "ipv6": 10}
+FAMILY_NUMBERS = {"ipv4": 2, "ipv6": 10, "inet": 1}
 
 REQUEST, ACK, ECHO, DUMP, DUMP_INTERRUPTED = 0x1, 0x4, 0x8, 0x300, 0x10
 CREATE, APPEND = 0x400, 0x800

@@ -12,7 +12,7 @@ it. Each entry names the upstream file it was read from:
 * kubelet: kubernetes v1.33.2 ``pkg/kubelet/kubelet_network_linux.go`` (``KUBE-MARK-DROP``: until v1.27)
 * Flannel: flannel v0.26.7 ``pkg/trafficmngr/iptables/iptables.go`` and ``pkg/trafficmngr/nftables/nftables.go``
 * CNI plugins: containernetworking/plugins v0.9.1 ``pkg/utils/utils.go`` and ``pkg/ip/ipmasq_linux.go`` (masquerade),
-  ``plugins/meta/portmap/portmap.go`` (hostPorts), ``plugins/meta/firewall/iptables.go``
+  ``plugins/meta/portmap/portmap.go`` (hostPorts), ``plugins/meta/firewall/iptables.go``; v1.6.2 for the same on nftables
 """
 
 from __future__ import annotations
@@ -108,6 +108,10 @@ NATIVE_TABLES = {
     # pkg/trafficmngr/nftables/nftables.go: ipv4Table, ipv6Table
     ("ipv4", "flannel-ipv4"): FLANNEL,
     ("ipv6", "flannel-ipv6"): FLANNEL,
+    # plugins/meta/portmap/portmap_nftables.go: tableName; pkg/ip/ipmasq_nftables_linux.go: ipMasqTableName (plugins v1.6.2)
+    ("ipv4", "cni_hostport"): CNI_PLUGINS,
+    ("ipv6", "cni_hostport"): CNI_PLUGINS,
+    ("inet", "cni_plugins_masquerade"): CNI_PLUGINS,
 }
 
 

@@ -28,7 +28,7 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.host import H
 from ansible_collections.netops.cni_migration.plugins.module_utils.nft_messages import Message
 from ansible_collections.netops.cni_migration.plugins.module_utils.purge_plan import Plan, TablePlan
 from ansible_collections.netops.cni_migration.plugins.module_utils.purge_undo import SavedTable, going_rules
-from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Rule, Table, TableKey
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import BOTH_FAMILIES, FAMILIES, Rule, Table, TableKey
 from ansible_collections.netops.cni_migration.plugins.module_utils.xt_undo import Block
 
 # Tables with more chains than this are not printed rule by rule.
@@ -55,8 +55,10 @@ class Node:
         """Read the node and plan. Raises :class:`HostError` when something cannot be read or understood."""
         tables = []
         if "nft" in self.backends:
+            # A table for both families cannot be purged of one.
+            shared = (BOTH_FAMILIES,) if set(FAMILIES) <= set(self.families) else ()
             tables += nft_kernel.read_tables(
-                self.families,
+                self.families + shared,
                 lambda name: purge_plan.goes_by_name(name, self.owners),
                 lambda family, name: purge_plan.is_native(family, name, self.owners),
                 self.counted,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 BACKENDS = ("nft", "legacy")
 FAMILIES = ("ipv4", "ipv6")
+BOTH_FAMILIES = "inet"  # an nftables table for both; iptables has no such thing
 IPTABLES_TABLES = ("raw", "mangle", "nat", "filter", "security")
 
 
@@ -35,7 +36,7 @@ class Rule(NamedTuple):
 
 
 class TableKey(NamedTuple):
-    """Names one table on the machine: backend ``nft`` or ``legacy``, family ``ipv4`` or ``ipv6``, table name."""
+    """Names one table on the machine: backend ``nft`` or ``legacy``, family ``ipv4``, ``ipv6`` or, of native ones, ``inet``, table name."""
 
     backend: str
     family: str

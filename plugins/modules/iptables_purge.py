@@ -38,7 +38,7 @@ options:
     choices: [nft, legacy]
     default: [nft, legacy]
   families:
-    description: The address families to look at.
+    description: The address families to look at. Tables of nftables for both, C(inet), are looked at when both are named.
     type: list
     elements: str
     choices: [ipv4, ipv6]

@@ -34,6 +34,10 @@ def draw(rows: Iterable[dict[str, Any]]) -> str:
             if min(seconds) <= value <= max(seconds):
                 y = scale_y(value)
                 parts.append(f'<line x2="{PLOT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/><text x="-8" y="{y + 4:.1f}" text-anchor="end">{value:g} s</text>')
+        # What is linear runs along this line.
+        first = next((max(row["seconds"], 0.01) for row in rows if (row["backend"], row["method"]) == (backend, "iptables_purge")), min(seconds))
+        last = first * max(services) / min(services)
+        parts.append(f'<line x1="0" x2="{PLOT}" y1="{scale_y(first):.1f}" y2="{scale_y(last):.1f}" stroke="#777" stroke-dasharray="5 4"/>')
         for method in dict.fromkeys(row["method"] for row in rows):
             points = [(scale_x(row["services"]), scale_y(max(row["seconds"], 0.01))) for row in rows if (row["backend"], row["method"]) == (backend, method)]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -41,9 +45,12 @@ def draw(rows: Iterable[dict[str, Any]]) -> str:
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
         parts.append("</g>")
-    for index, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
-        x = LEFT + 210 * index
+    x = LEFT
+    for method in dict.fromkeys(row["method"] for row in rows):
         parts.append(f'<rect x="{x}" y="{HEIGHT + 8}" width="12" height="12" fill="{COLOURS[method]}"/><text x="{x + 18}" y="{HEIGHT + 18}">{method}</text>')
+        x += 60 + 7 * len(method)
+    parts.append(f'<line x1="{x}" x2="{x + 24}" y1="{HEIGHT + 14}" y2="{HEIGHT + 14}" stroke="#777" stroke-dasharray="5 4"/>')
+    parts.append(f'<text x="{x + 30}" y="{HEIGHT + 18}">linear</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -8,7 +8,9 @@ import fcntl
 import json
 import os
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +93,8 @@ def test_check_mode_says_the_same_and_writes_nothing(namespace: Namespace, optio
     shown = predicted["diff"]["before"]
     assert '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES' in shown
     assert "CILIUM" not in shown and "KUBERA" not in shown and "KUBE-FIREWALL" not in shown
+    headings = [line for line in shown.splitlines() if line.startswith("# ") and "ipv4 table nat" in line]
+    assert headings == [f"# {backend} ipv4 table nat, owner {owner}" for owner in ("kube_proxy", "flannel", "cni_plugins")]
     assert namespace.module("iptables_purge", **options)["removed"] == predicted["removed"]
 
 
@@ -137,18 +141,21 @@ def test_somebody_elses_jump_makes_it_refuse(namespace: Namespace, options: dict
     assert "KUBE-MARK-MASQ" not in saved(namespace, backend)["ipv4"] and "192.0.2.9" not in saved(namespace, backend)["ipv4"]
 
 
-def test_a_running_kube_proxy_makes_it_refuse(namespace: Namespace, options: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("program", "owner"), [("kube-proxy", "kube_proxy"), ("flanneld", "flannel")])
+def test_a_running_owner_makes_it_refuse(namespace: Namespace, options: dict[str, str], tmp_path: Path, program: str, owner: str) -> None:
     load(namespace, "nft")
     before = saved(namespace, "nft")
-    stand_in = tmp_path / "kube-proxy"
+    stand_in = tmp_path / program
     stand_in.symlink_to("/bin/sleep")
     running = subprocess.Popen(["ip", "netns", "exec", namespace.name, str(stand_in), "60"])
     try:
-        while Path(f"/proc/{running.pid}/comm").read_text().strip() != "kube-proxy":
+        while Path(f"/proc/{running.pid}/comm").read_text().strip() != program:
             pass
         result = namespace.module("iptables_purge", **options)
-        assert result["failed"] and f"kube-proxy (process {running.pid})" in result["msg"]
-        assert saved(namespace, "nft") == before
+        assert result["failed"] and f"{program} (process {running.pid})" in result["msg"]
+        assert saved(namespace, "nft") == before and not Path(options["backup_dir"]).exists()
+        others = [name for name in ("kube_proxy", "flannel", "cni_plugins") if name != owner]
+        assert namespace.module("iptables_purge", owners=others, **options)["changed"], "its rules stay, so it may go on"
         assert namespace.module("iptables_purge", force=True, **options)["changed"]
     finally:
         running.kill()
@@ -156,13 +163,41 @@ def test_a_running_kube_proxy_makes_it_refuse(namespace: Namespace, options: dic
 
 
 def test_a_held_lock_names_the_holder(namespace: Namespace, options: dict[str, str]) -> None:
-    load(namespace, "legacy")
-    before = saved(namespace, "legacy")
+    before = {backend: (load(namespace, backend), saved(namespace, backend))[1] for backend in BACKENDS}
     with open("/run/xtables.lock", "a", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = namespace.module("iptables_purge", **options)
     assert result["failed"] and f"process {os.getpid()} (" in result["msg"], result
-    assert saved(namespace, "legacy") == before
+    assert {backend: saved(namespace, backend) for backend in BACKENDS} == before and not Path(options["backup_dir"]).exists()
+
+
+def test_a_lock_that_is_free_soon_is_waited_for(namespace: Namespace, options: dict[str, str]) -> None:
+    load(namespace, "legacy")
+    with open("/run/xtables.lock", "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        release = threading.Timer(1.5, fcntl.flock, (lock, fcntl.LOCK_UN))
+        release.start()
+        result = namespace.module("iptables_purge", **options)
+        release.join()
+    assert result["changed"] and result["seconds"] > 0.5, result
+
+
+@pytest.mark.parametrize(
+    ("backend", "sabotage"),
+    [
+        ("nft", "nft_kernel._dump = lambda *_question, real=nft_kernel._dump: [body[:-6] for body in real(*_question)]"),
+        ("legacy", "xt_kernel.read_blob = lambda key, real=xt_kernel.read_blob: __import__('dataclasses').replace(real(key), entries=real(key).entries[8:])"),
+    ],
+)
+def test_an_answer_that_cannot_be_understood_makes_it_refuse(namespace: Namespace, options: dict[str, str], backend: str, sabotage: str) -> None:
+    load(namespace, backend)
+    before = saved(namespace, backend)
+    package = "ansible_collections.netops.cni_migration.plugins"
+    script = f"from {package}.module_utils import nft_kernel, xt_kernel\n{sabotage}\nfrom {package}.modules import iptables_purge\niptables_purge.main()"
+    done = namespace.run(sys.executable, "-c", script, stdin=namespace.arguments(**options), check=False, env=namespace.module_env())
+    result = json.loads(done.stdout)
+    assert result["failed"] and "cannot understand" in result["msg"], result
+    assert saved(namespace, backend) == before and not Path(options["backup_dir"]).exists()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -243,7 +278,8 @@ def test_an_administrators_cni_chain_stays_while_it_has_rules(namespace: Namespa
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rules_added_meanwhile_are_not_lost(namespace: Namespace, options: dict[str, str], backend: str) -> None:
+@pytest.mark.parametrize("steps", [1, 2])
+def test_rules_added_meanwhile_are_not_lost(namespace: Namespace, options: dict[str, str], backend: str, steps: int) -> None:
     namespace.restore(backend, "ipv4", ruleset("ipv4", 1000))
     added: list[int] = []
     stop = threading.Event()
@@ -257,13 +293,71 @@ def test_rules_added_meanwhile_are_not_lost(namespace: Namespace, options: dict[
     adder = threading.Thread(target=add)
     adder.start()
     try:
-        result = namespace.module("iptables_purge", **options)
+        result = namespace.module("iptables_purge", **options, **({"_phase": "unhook"} if steps == 2 else {}))
+        if steps == 2:
+            result = namespace.module("iptables_purge", _phase="delete", _armed=result["_armed"], **options)
     finally:
         stop.set()
         adder.join()
     assert not result["failed"], result
     left = namespace.save(backend, "ipv4")
     assert added and all(f"--dport {number} -j RETURN" in left for number in added) and "KUBE-SVC-" not in left
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_killed_at_any_moment_every_table_is_old_or_new(namespace: Namespace, options: dict[str, str], backend: str) -> None:
+    expected = load(namespace, backend, 400)
+    before = saved(namespace, backend)
+    started = time.monotonic()
+    assert not namespace.module("iptables_purge", check=True, **options)["failed"]
+    whole = time.monotonic() - started
+    for part in range(1, 9):
+        argv = ["ip", "netns", "exec", namespace.name, *namespace.module_argv("iptables_purge")]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, **namespace.module_env()}, text=True)
+        assert process.stdin
+        process.stdin.write(namespace.arguments(**options))
+        process.stdin.close()
+        time.sleep(whole * part / 6)
+        process.kill()
+        process.wait()
+        for family, text in saved(namespace, backend).items():
+            for table in text.split("COMMIT\n"):
+                assert table in before[family] or table in expected[family]
+        for family in FAMILIES:
+            namespace.restore(backend, family, ruleset(family, 400 if family == "ipv4" else 0))
+    assert namespace.module("iptables_purge", **options)["changed"] and saved(namespace, backend) == expected
+
+
+def test_a_jump_for_each_of_many_pods(namespace: Namespace, options: dict[str, str]) -> None:
+    pods = range(1500)
+    chains = "".join(f":CNI-{pod:024x} - [0:0]\n" for pod in pods)
+    jumps = "".join(f'-A POSTROUTING -s 10.{pod}/32 -m comment --comment "name: \\"cbr0\\" id: \\"{pod:064}\\"" -j CNI-{pod:024x}\n' for pod in pods)
+    namespace.restore("nft", "ipv4", f"*nat\n{chains}{jumps}COMMIT\n")
+    result = namespace.module("iptables_purge", **options)
+    assert not result["failed"] and "CNI-" not in namespace.save("nft", "ipv4"), result
+
+
+def test_chains_that_somebody_else_removes_at_the_same_time(namespace: Namespace, options: dict[str, str]) -> None:
+    load(namespace, "nft", 2000)
+    package = "ansible_collections.netops.cni_migration.plugins"
+    # The first transaction meets a table from which another one has just taken the chains: each of its messages is an error.
+    script = f"""
+import subprocess
+from {package}.module_utils import nft_kernel
+from {package}.modules import iptables_purge
+commit = nft_kernel.commit
+def behind(messages):
+    nft_kernel.commit = commit
+    subprocess.run(["nft", "flush table ip nat; flush table ip6 nat"], check=True)
+    commit([message for message in messages if message.kind == 5])
+    return commit(messages)
+nft_kernel.commit = behind
+iptables_purge.main()
+"""
+    done = namespace.run(sys.executable, "-c", script, stdin=namespace.arguments(**options), check=False, env=namespace.module_env())
+    assert done.stdout.startswith("{") or '{"changed"' in done.stdout, done.stderr
+    result = json.loads(done.stdout)
+    assert result["changed"] and "KUBE-SVC-" not in namespace.save("nft", "ipv4")
 
 
 def test_counters_of_kept_rules_go_on_counting(namespace: Namespace, options: dict[str, str]) -> None:

@@ -25,6 +25,8 @@ HERE = Path(__file__).resolve().parent
 NATIVE = (
     "add table ip kube-proxy\nadd chain ip kube-proxy services\nadd chain ip kube-proxy base { type nat hook prerouting priority -100; }\n"
     "add rule ip kube-proxy base counter packets 3 bytes 180 jump services\n"
+    "add table inet cni_plugins_masquerade\nadd chain inet cni_plugins_masquerade postrouting { type nat hook postrouting priority 100; }\n"
+    "add rule inet cni_plugins_masquerade postrouting counter packets 4 bytes 240 masquerade\n"
 )
 # A node that lets nobody in but by a rule inside a chain of kube-proxy.
 LOCKED = """\
@@ -57,8 +59,8 @@ def options(tmp_path: Path) -> dict[str, str]:
 
 def saved(namespace: Namespace, backend: str) -> list[str]:
     """All rules with their counters, and the native tables."""
-    native = namespace.run("nft", "list", "table", "ip", "kube-proxy", check=False).stdout
-    return [namespace.save(backend, "ipv4"), namespace.save(backend, "ipv6"), native]
+    native = [namespace.run("nft", "list", "table", *table, check=False).stdout for table in (("ip", "kube-proxy"), ("inet", "cni_plugins_masquerade"))]
+    return [namespace.save(backend, "ipv4"), namespace.save(backend, "ipv6"), *native]
 
 
 def load(namespace: Namespace, backend: str) -> list[str]:
@@ -83,7 +85,7 @@ def test_without_a_confirmation_every_byte_comes_back(namespace: Namespace, opti
     first = namespace.module("iptables_purge", _phase="unhook", confirm_timeout=2, **options)
     between = saved(namespace, backend)
     assert "-j KUBE-SERVICES" not in "".join(line for line in between[0].splitlines(keepends=True) if "-A KUBE" not in line)
-    assert "flags dormant" in between[2]
+    assert all("flags dormant" in table for table in between[2:])
     wait_for_outcome(first["_armed"])
     assert saved(namespace, backend) == before
     late = namespace.module("iptables_purge", _phase="delete", _armed=first["_armed"], **options)
@@ -96,7 +98,7 @@ def test_a_confirmation_deletes(namespace: Namespace, options: dict[str, str], b
     first = namespace.module("iptables_purge", _phase="unhook", confirm_timeout=3, **options)
     assert not namespace.module("iptables_purge", _phase="delete", _armed=first["_armed"], **options)["failed"]
     after = saved(namespace, backend)
-    assert "KUBE-SERVICES" not in after[0] + after[1] and not after[2]
+    assert "KUBE-SERVICES" not in after[0] + after[1] and after[2:] == ["", ""]
     time.sleep(4)
     assert saved(namespace, backend) == after, "a confirmed roll-back never fires"
     again = namespace.module("iptables_purge", _phase="delete", _armed=first["_armed"], **options)

@@ -111,4 +111,7 @@ def test_ipsets_and_tables() -> None:
         ("ipv6", "kube-proxy"): "kube_proxy",
         ("ipv4", "flannel-ipv4"): "flannel",
         ("ipv6", "flannel-ipv6"): "flannel",
+        ("ipv4", "cni_hostport"): "cni_plugins",
+        ("ipv6", "cni_hostport"): "cni_plugins",
+        ("inet", "cni_plugins_masquerade"): "cni_plugins",
     }

@@ -104,8 +104,8 @@ def test_a_foreign_rule_on_an_owned_ipset() -> None:
 
 
 def test_a_long_diff_is_cut_and_uncounted_rules_stay_unknown() -> None:
-    chains: dict[str, int | None] = {f"KUBE-SVC-{number}": None for number in range(1000)}
+    chains: dict[str, int | None] = {f"KUBE-SVC-{number}": None for number in range(100_000)}
     plan = purge_plan.plan([Table(TableKey("nft", "ipv4", "nat"), chains)], DEFAULT)
-    assert purge_plan.removed(plan)["nft"]["ipv4"]["nat"]["kube_proxy"] == {"chains": 1000, "rules": None}
+    assert purge_plan.removed(plan)["nft"]["ipv4"]["nat"]["kube_proxy"] == {"chains": 100_000, "rules": None}
     lines = purge_report.diff(plan, {})["before"].splitlines()
-    assert len(lines) == purge_report.SHOWN_LINES + 2 and lines[-1] == "... and 600 more"
+    assert len(lines) == purge_report.SHOWN_LINES + 2 and lines[-1] == "... and 99600 more"
