@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the probers of the disruption monitor hand out, read through the API server's proxy to their pods."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
+
+CONFIG_MAP = "monitor"
+SINCE = "cni-migration.netops/complete"
+
+
+class Monitor(ClusterReader):
+    """A cluster with a monitor in one of its namespaces. Every method raises :class:`cluster.ClusterError` or one of its kinds."""
+
+    def __init__(self, kubeconfig: str, namespace: str) -> None:
+        super().__init__(kubeconfig)
+        self._namespace = namespace
+
+    def config(self) -> dict[str, Any]:
+        """What the probers were told, with ``since``, when all of them had reported first; 0 while they have not."""
+        found = self.get_config_map(self._namespace, CONFIG_MAP)
+        if found is None:
+            raise cluster.NotFound(f"there is no monitor in the namespace {self._namespace}")
+        annotations = found["metadata"].get("annotations") or {}
+        return {**json.loads(found["data"]["config.json"]), "since": float(annotations.get(SINCE, 0))}
+
+    def hosts(self) -> dict[str, str]:
+        """By node, the name of the pod there that hands out the logs."""
+        pods = self.list_pods(namespace=self._namespace, selector="app=probe-host")
+        return {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+    def stats(self, pod: str, port: int) -> dict[str, Any]:
+        """The totals of a node's probers."""
+        return json.loads(self._get(pod, port, "stats"))
+
+    def logs(self, pod: str, port: int) -> dict[str, Any]:
+        """The names and sizes of a node's logs, and how far its clock is ahead, as far as that can be told."""
+        asked = time.time()
+        listing = json.loads(self._get(pod, port, "logs"))
+        answered = time.time()
+        ahead = listing["t"] - (asked + answered) / 2
+        return {**listing, "clock_offset": ahead if abs(ahead) > answered - asked else 0.0}
+
+    def lines(self, pod: str, port: int, name: str, size: int) -> Iterator[str]:
+        """A log, line by line, fetched in pieces."""
+        offset, rest = 0, b""
+        while offset < size:
+            piece = self._get(pod, port, f"{name}@{offset}")
+            if not piece:
+                break
+            offset += len(piece)
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.decode("utf-8", "replace")
+
+    def _get(self, pod: str, port: int, path: str) -> bytes:
+        return cluster._request(f"read {path} of pod", self._core.connect_get_namespaced_pod_proxy_with_path, f"{pod}:{port}", self._namespace, path)

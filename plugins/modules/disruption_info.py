@@ -1,0 +1,273 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: disruption_info
+short_description: Read what the disruption monitor has seen
+version_added: "1.0.0"
+description:
+  - Reads from the probers of the role P(netops.cni_migration.disruption_monitor#role) how many requests they made, which of them
+    failed and how long a path was silent.
+  - Says of each failure and each gap whether a node that was away excuses it, and which task of Ansible ran then.
+  - Runs on the controller, reads through the API server, and changes nothing. A node that does not answer is told of.
+author:
+  - netops.cni_migration authors (@netops)
+requirements:
+  - kubernetes (Python client)
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and reads the same.
+  diff_mode:
+    support: none
+    description: Nothing is changed.
+options:
+  kubeconfig:
+    description: The kubeconfig file that reaches the API server.
+    type: path
+    default: ~/.kube/config
+  pod_cidr:
+    description: Cilium's pod CIDR, by which the probers' addresses tell their CNI.
+    type: str
+    required: true
+  namespace:
+    description: The namespace of the monitor.
+    type: str
+    default: cni-migration-monitor
+  detail:
+    description:
+      - V(totals) reads the probers' counters, with nothing excused; V(full) reads and judges their logs.
+    type: str
+    choices: [totals, full]
+    default: full
+  away:
+    description:
+      - By node, the windows in which it was being rebooted or its pods were being replaced, each as two times in seconds since the
+        epoch. The end of the last one may be V(null) while it lasts.
+    type: dict
+    default: {}
+  timeline:
+    description:
+      - The tasks of Ansible, each with C(task), C(host), C(start) and C(end), times in seconds since the epoch.
+    type: list
+    elements: dict
+    default: []
+  timeout:
+    description: How long to wait for an API server or a prober that does not answer, in seconds.
+    type: float
+    default: 30
+seealso:
+  - module: netops.cni_migration.cni_migration_info
+"""
+
+EXAMPLES = r"""
+- name: See how many requests failed so far
+  netops.cni_migration.disruption_info:
+    pod_cidr: 10.245.0.0/16
+    detail: totals
+  delegate_to: localhost
+  run_once: true
+  register: so_far
+
+- name: Judge the whole run
+  netops.cni_migration.disruption_info:
+    pod_cidr: 10.245.0.0/16
+    away:
+      worker-1: [[1767609000.0, 1767609042.5]]
+  delegate_to: localhost
+  run_once: true
+  register: disruption
+"""
+
+RETURN = r"""
+requests:
+  description:
+    - The requests that were answered or failed, without those to the API server. How many failed is told by path only, since Ansible
+      takes a key of that name for the state of the task.
+  returned: always
+  type: int
+late:
+  description: Those that were answered late, after more than 250 ms.
+  returned: always
+  type: int
+max_gap_ms:
+  description:
+    - The longest time in which a path gave no answer. With O(detail=full), without the time that is excused or in which a prober
+      itself stood still.
+  returned: always
+  type: float
+paths:
+  description: By path, the figures above and how many requests failed.
+  returned: when O(detail=totals)
+  type: dict
+  sample: {"pod/pod-other/new": {"requests": 1203, "failed": 0, "late": 0, "max_gap_ms": 52.1}}
+waiting_for:
+  description: What has not reported yet, or is not answered yet. Empty once every path of every node was.
+  returned: when O(detail=totals)
+  type: list
+  elements: str
+silent:
+  description: By node that could not be asked, why.
+  returned: always
+  type: dict
+excused:
+  description: The failed requests that something excuses.
+  returned: when O(detail=full)
+  type: int
+max_lag_ms:
+  description: The longest time for which a prober was kept from running.
+  returned: when O(detail=full)
+  type: float
+api_server:
+  description:
+    - The requests to the API server. Only the absence of a node of the control plane, or of their source, excuses them.
+    - C(longest_silence_ms) counts that time, too. C(gaps) are those that nothing excuses; they are no part of the verdict, since how long
+      a request takes there is up to the API server.
+  returned: when O(detail=full)
+  type: dict
+by_path:
+  description:
+    - By path, such as C(pod/pod-other/new/flannel>cilium), what was asked and answered, what C(failed) without an excuse and what
+      C(excused), and the gaps.
+  returned: when O(detail=full)
+  type: dict
+gaps:
+  description: The gaps of more than 250 ms that nothing excuses, each with the task that ran when it began.
+  returned: when O(detail=full)
+  type: list
+  elements: dict
+failures:
+  description: Each probe that failed or was late, C(excused) with the reason, and the task that ran when it was sent.
+  returned: when O(detail=full)
+  type: list
+  elements: dict
+series:
+  description: Per second from C(start) on, by kind of path, columns of figures to be plotted.
+  returned: when O(detail=full)
+  type: dict
+probers:
+  description: Of each prober, how long it saw, when it saw nothing though its node was there, and what it cost.
+  returned: when O(detail=full)
+  type: list
+  elements: dict
+verdict:
+  description:
+    - V(ok), V(lost) or V(unknown). It is unknown when nothing was seen to be lost, but not everything was seen.
+  returned: when O(detail=full)
+  type: str
+reasons:
+  description: Why the verdict is not V(ok).
+  returned: when O(detail=full)
+  type: list
+  elements: str
+since:
+  description: When every prober had reported first, in seconds since the epoch. What was before does not count.
+  returned: when O(detail=full)
+  type: float
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils.disruption import Analysis
+from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_excuses import Scope
+from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_reader import Monitor
+from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_tally import totals
+from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log import LogError
+from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import SystemClock, TimedOut, wait_for
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+def read_totals(monitor: Monitor, timeout: float) -> dict[str, Any]:
+    """The counters of every node that answers."""
+    config, hosts = wait_for(SystemClock(), timeout, lambda: (monitor.config(), monitor.hosts()))
+    stats, silent = {}, {}
+    for node in (item["name"] for item in config["nodes"]):
+        try:
+            stats[node] = monitor.stats(hosts[node], config["port"])
+        except KeyError:
+            silent[node] = "no prober runs there"
+        except cluster.ClusterError as error:
+            silent[node] = str(error)
+    return {**totals(config["run"], stats, silent), "silent": silent}
+
+
+def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]], timeout: float) -> dict[str, Any]:
+    """The judgement on the logs of every node that answers; those that do not leave it unknown."""
+    try:
+        config, hosts, nodes = wait_for(SystemClock(), timeout, lambda: (monitor.config(), monitor.hosts(), monitor.list_nodes()))
+    except cluster.NotFound:
+        # A run that was stopped after it had removed the monitor is resumed without one: nothing was seen, which is a judgement, too.
+        config, hosts, nodes = {"run": "", "nodes": [], "since": 0.0}, {}, []
+    now = time.time()
+    windows = {node: [[start, now if end is None else end] for start, end in each] for node, each in away.items()}
+    listings, silent = {}, {}
+    for node in (item["name"] for item in config["nodes"]):
+        patience = 0 if any(end is None for _start, end in away.get(node, [])) else timeout
+        try:
+            listings[node] = wait_for(SystemClock(), patience, partial(monitor.logs, hosts[node], config["port"]))
+        except KeyError:
+            silent[node] = "no prober runs there"
+        except (cluster.ClusterError, TimedOut) as error:
+            silent[node] = str(error)
+    analysis = Analysis(
+        Scope(
+            run=config["run"],
+            nodes=[item["name"] for item in config["nodes"]],
+            since=config["since"],
+            until={node: listing["t"] - listing["clock_offset"] for node, listing in listings.items()},
+            away=windows,
+            control_plane=[node["metadata"]["name"] for node in nodes if CONTROL_PLANE in (node["metadata"].get("labels") or {})],
+            cilium_cidr=pod_cidr,
+        )
+    )
+    # Targets first: they tell which CNI a node is on.
+    for wanted in (True, False):
+        for node, listing in listings.items():
+            for name, size in listing["files"]:
+                if ("-target-" in name) is wanted:
+                    analysis.read(monitor.lines(hosts[node], config["port"], name, size), listing["clock_offset"])
+    return {**analysis.report(timeline), "silent": silent, "since": config["since"]}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "kubeconfig": {"type": "path", "default": "~/.kube/config"},
+            "pod_cidr": {"type": "str", "required": True},
+            "namespace": {"type": "str", "default": "cni-migration-monitor"},
+            "detail": {"type": "str", "choices": ["totals", "full"], "default": "full"},
+            "away": {"type": "dict", "default": {}},
+            "timeline": {"type": "list", "elements": "dict", "default": []},
+            "timeout": {"type": "float", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    if not cluster.HAS_KUBERNETES:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=cluster.KUBERNETES_IMPORT_ERROR)
+    options = module.params
+    try:
+        monitor = Monitor(options["kubeconfig"], options["namespace"])
+        if options["detail"] == "totals":
+            result = read_totals(monitor, options["timeout"])
+        else:
+            result = read_logs(monitor, options["pod_cidr"], options["away"], options["timeline"], options["timeout"])
+        module.exit_json(changed=False, **{key: value for key, value in result.items() if key != "failed"})
+    except cluster.ClusterError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    except (LogError, TimedOut, ValueError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the module reads through the API server's proxy, with probers that do not answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_reader import SINCE, Monitor
+from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_tally import MODES, PATHS
+from ansible_collections.netops.cni_migration.plugins.modules import disruption_info
+
+NAMESPACE = "cni-migration-monitor"
+CONFIG = {"run": "r1", "port": 9470, "nodes": [{"name": "ctr", "ip": "192.168.10.100"}, {"name": "w1", "ip": "192.168.10.101"}]}
+CIDR = "10.245.0.0/16"
+
+
+class Client:
+    """Stands in for the generated API class: two nodes, whose probers hand out what ``answers`` holds by pod and path."""
+
+    def __init__(self, answers: dict[tuple[str, str], Any], since: float = 0.0) -> None:
+        self.answers, self.asked = answers, []  # type: ignore[var-annotated]
+        annotations = {SINCE: str(since)} if since else None
+        self.config_map = {"metadata": {"annotations": annotations}, "data": {"config.json": json.dumps(CONFIG)}}
+
+    def read_namespaced_config_map(self, name: str, namespace: str, **_: Any) -> Any:
+        assert (name, namespace) == ("monitor", NAMESPACE)
+        return SimpleNamespace(data=json.dumps(self.config_map).encode())
+
+    def list_namespaced_pod(self, namespace: str, label_selector: str, **_: Any) -> Any:
+        assert (namespace, label_selector) == (NAMESPACE, "app=probe-host")
+        pods = [{"metadata": {"name": f"host-{node}"}, "spec": {"nodeName": node}} for node in ("ctr", "w1")]
+        gone = {"metadata": {"name": "host-old", "deletionTimestamp": "x"}, "spec": {"nodeName": "w1"}}
+        return SimpleNamespace(data=json.dumps({"items": [*pods, gone]}).encode())
+
+    def list_node(self, **_: Any) -> Any:
+        nodes = [{"metadata": {"name": "ctr", "labels": {"node-role.kubernetes.io/control-plane": ""}}}, {"metadata": {"name": "w1"}}]
+        return SimpleNamespace(data=json.dumps({"items": nodes}).encode())
+
+    def connect_get_namespaced_pod_proxy_with_path(self, name: str, namespace: str, path: str, **_: Any) -> Any:
+        assert namespace == NAMESPACE
+        pod, _colon, port = name.partition(":")
+        assert port == "9470"
+        self.asked.append((pod, path))
+        answer = self.answers.get((pod, path))
+        if answer is None:
+            raise cluster.ApiUnavailable(f"{pod} is away")
+        return SimpleNamespace(data=answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+
+def connected(answers: dict[tuple[str, str], Any], since: float = 0.0) -> tuple[Monitor, Client]:
+    monitor = Monitor.__new__(Monitor)
+    monitor._core = client = Client(answers, since)
+    monitor._namespace = NAMESPACE
+    return monitor, client
+
+
+def stats() -> dict[str, Any]:
+    counts = {f"{path}/{mode}": [10, 0, 0, 51.0] for path in PATHS for mode in MODES}
+    status = {"run": "r1", "ip": "10.244.0.5", "t": 100.0}
+    return {"t": 100.5, "probers": {kind: {**status, "totals": {} if kind == "target" else counts} for kind in ("host", "pod", "target")}}
+
+
+def log(node: str, kind: str, began: float, *, seconds: int = 10, figures: list[Any] | None = None) -> list[dict[str, Any]]:
+    head = {"k": "start", "format": 1, "run": "r1", "node": node, "kind": kind, "ip": "10.244.0.5", "incarnation": f"{node}-{kind}", "boot": "x"}
+    sizes = {"interval_ms": 50.0, "late_ms": 250.0, "bounds_ms": [1.0, 10.0]}
+    path = {"k": "path", "p": 1, "path": "dns", "mode": "new", "node": "", "address": "10.96.0.10", "incarnation": ""}
+    second = {"k": "s", "lag": 1.0, "stalls": [], "cpu": 0.1, "f": [figures] if figures else []}
+    return [{**head, **sizes, "t": began}, path, *({**second, "t": began + number} for number in range(1, seconds + 1))]
+
+
+def handed_out(node: str, began: float, ahead: float = 0.0) -> dict[tuple[str, str], Any]:
+    """What the prober of a node hands out, of ten seconds that are just over. ``ahead`` is its clock."""
+    answers: dict[tuple[str, str], Any] = {}
+    files = []
+    for kind in ("target", "host", "pod"):
+        lines = log(node, kind, began + ahead, figures=[1, 10, 10, 0, 0, 0.5, 51.0, [0, 10]] if kind == "pod" else None)
+        content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        name = f"r1-{kind}-1-x-0000.jsonl"
+        files.append([name, len(content)])
+        # In two pieces, as a long log would come, and the second after a line was cut.
+        answers[f"host-{node}", f"{name}@0"] = content[:700]
+        answers[f"host-{node}", f"{name}@700"] = content[700:]
+    return {**answers, (f"host-{node}", "logs"): {"node": node, "run": "r1", "t": time.time() + ahead, "files": files}}
+
+
+def test_totals() -> None:
+    monitor, _client = connected({("host-ctr", "stats"): stats(), ("host-w1", "stats"): stats()})
+    found = disruption_info.read_totals(monitor, 0)
+    assert found["requests"] == 2 * 2 * 2 * 5 * 10
+    assert (found["waiting_for"], found["silent"]) == ([], {})
+
+
+def test_totals_tell_of_a_node_that_is_away() -> None:
+    monitor, _client = connected({("host-ctr", "stats"): stats()})
+    found = disruption_info.read_totals(monitor, 0)
+    assert found["requests"] == 2 * 2 * 5 * 10
+    assert found["silent"] == {"w1": "host-w1 is away"}
+    assert "the probers of w1" in found["waiting_for"]
+
+
+def test_logs_are_read_whole_and_those_of_targets_first() -> None:
+    began = time.time() - 10
+    monitor, client = connected({**handed_out("ctr", began), **handed_out("w1", began)}, since=began)
+    found = disruption_info.read_logs(monitor, CIDR, {}, [], 0)
+    assert (found["verdict"], found["reasons"], found["silent"]) == ("ok", [], {})
+    assert found["requests"] == 2 * 10 * 10
+    assert found["since"] == pytest.approx(began)
+    kinds = [path.split("-")[1] for _pod, path in client.asked if path.endswith("@0")]
+    assert kinds[:2] == ["target", "target"]
+    assert len(kinds) == 6
+
+
+def test_what_was_before_the_monitor_was_complete_does_not_count() -> None:
+    began = time.time() - 10
+    monitor, _client = connected({**handed_out("ctr", began), **handed_out("w1", began)}, since=began + 5.5)
+    assert disruption_info.read_logs(monitor, CIDR, {}, [], 0)["requests"] == 2 * 10 * 5
+
+
+def test_the_clock_of_a_node_may_be_wrong() -> None:
+    began = time.time() - 10
+    monitor, _client = connected({**handed_out("ctr", began, ahead=500.0), **handed_out("w1", began)}, since=began)
+    found = disruption_info.read_logs(monitor, CIDR, {}, [], 0)
+    assert (found["verdict"], found["reasons"]) == ("ok", [])
+
+
+@pytest.mark.parametrize("away", [{}, {"w1": [[time.time() - 30, None]]}])
+def test_a_node_that_hands_out_nothing_leaves_it_unknown(away: dict[str, Any]) -> None:
+    began = time.time() - 10
+    monitor, _client = connected(handed_out("ctr", began), since=began)
+    found = disruption_info.read_logs(monitor, CIDR, away, [], 0)
+    assert found["verdict"] == "unknown"
+    assert list(found["silent"]) == ["w1"]
+    assert found["reasons"] == [f"the {kind} prober of w1 never reported" for kind in ("host", "pod", "target")]
+
+
+def test_without_a_monitor_it_says_so() -> None:
+    monitor, client = connected({})
+    client.read_namespaced_config_map = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
+    with pytest.raises(cluster.NotFound, match="there is no monitor in the namespace cni-migration-monitor"):
+        disruption_info.read_totals(monitor, 0)
+
+
+def test_evidence_that_has_no_monitor_any_more_is_unknown_and_no_error() -> None:
+    monitor, client = connected({})
+    client.read_namespaced_config_map = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
+    found = disruption_info.read_logs(monitor, CIDR, {}, [], 0)
+    assert (found["verdict"], found["reasons"]) == ("unknown", ["no request was made"])
+
+
+def raising(error: Exception) -> Any:
+    def call(*_args: Any, **_kwargs: Any) -> Any:
+        raise error
+
+    return call
