@@ -97,6 +97,7 @@ class KubernetesCluster:
     # The client's types differ from release to release (models until 36, pydantic since): kept loose at this border.
     _core: Any
     _policy: Any
+    _discovery: Any
 
     def __init__(self, kubeconfig: str) -> None:
         """Read ``kubeconfig``; no request is made. Raises :class:`ClusterError` when it cannot be used."""
@@ -107,7 +108,7 @@ class KubernetesCluster:
             raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {exc}", kubeconfig=kubeconfig) from exc
         settings.retries = False
         api = client.ApiClient(settings)
-        self._core, self._policy = client.CoreV1Api(api), client.PolicyV1Api(api)
+        self._core, self._policy, self._discovery = client.CoreV1Api(api), client.PolicyV1Api(api), client.DiscoveryV1Api(api)
 
     def get_node(self, name: str) -> dict[str, Any]:
         return _json("get node", self._core.read_node, name)
@@ -160,6 +161,18 @@ class KubernetesCluster:
 
     def list_budgets(self) -> list[dict[str, Any]]:
         return _json("list poddisruptionbudgets", self._policy.list_pod_disruption_budget_for_all_namespaces)["items"]
+
+    def patch_pod_status(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """Apply a strategic merge patch to the status of a pod and return the pod."""
+        return _json("patch status of pod", self._core.patch_namespaced_pod_status, name, namespace, patch)
+
+    def list_services(self) -> list[dict[str, Any]]:
+        """Every Service of the cluster."""
+        return _json("list services", self._core.list_service_for_all_namespaces)["items"]
+
+    def list_endpoint_slices(self) -> list[dict[str, Any]]:
+        """Every EndpointSlice of the cluster."""
+        return _json("list endpointslices", self._discovery.list_endpoint_slice_for_all_namespaces)["items"]
 
 
 def _json(what: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

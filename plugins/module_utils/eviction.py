@@ -9,6 +9,7 @@ pods always go, a pod without a controller or with an emptyDir goes only when th
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,19 @@ def stays(pod: Pod) -> bool:
     """True for pods that no eviction removes: the kubelet's own, and a DaemonSet's, which ignores cordons."""
     owner = controller(pod)
     return MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {}) or (owner is not None and owner.get("kind") == "DaemonSet")
+
+
+def own_address(pod: Pod) -> str:
+    """The address of a pod that runs off the host network; empty when it has none, yet or any more."""
+    if pod["spec"].get("hostNetwork") or is_finished(pod):
+        return ""
+    return (pod.get("status") or {}).get("podIP") or ""
+
+
+def outside_network(pods: Iterable[Pod], cidr: str) -> list[Pod]:
+    """The pods that run with an address of their own which is not in ``cidr``."""
+    network = ipaddress.ip_network(cidr)
+    return [pod for pod in pods if (address := own_address(pod)) and ipaddress.ip_address(address) not in network]
 
 
 def ignores_cordon(pod: Pod) -> bool:

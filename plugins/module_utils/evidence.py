@@ -8,7 +8,7 @@ same. What was not measured is left out, never filled in. Pure.
 
 ==================================  ============================================================================================
 ``cni-migration.netops/before``     the node before it was touched: ``{rules, links, routes, pods}``
-``cni-migration.netops/times``      ``{started, cordoned, finished}`` as UTC stamps, ``{drain_s, reboot_s, verify_s}`` in seconds
+``cni-migration.netops/times``      ``{started, cordoned, left, finished}`` as UTC stamps, ``{drain_s, reboot_s, verify_s}`` in seconds
 ``cni-migration.netops/cleaned``    the node after it was cleaned: ``{rules, links, routes, purge_seconds, residue}``
 ``cni-migration.netops/reported``   verdict and folder of the last evidence that tells of the node: ``migrated 20250116T143000Z``
 ==================================  ============================================================================================
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import PREFIX, NodeView, Phase
@@ -70,6 +70,13 @@ def timings(times: Mapping[str, Any]) -> dict[str, float]:
     return measured
 
 
+def away_windows(times: Mapping[str, Any]) -> list[list[float | None]]:
+    """When the node was out of the network for its reboot, in seconds since the epoch; the end is None while it lasts."""
+    if "left" not in times:
+        return []
+    return [[_epoch(times["left"]), _epoch(times["finished"]) if "finished" in times else None]]
+
+
 def rule_total(counts: Mapping[str, Any] | None) -> int | None:
     """The sum of every ``rules`` in nested counts of ``iptables_purge``; None where any of them was not counted."""
     if not counts:
@@ -97,7 +104,11 @@ def rule_change(before: Mapping[str, Any], cleaned: Mapping[str, Any]) -> dict[s
 
 
 def _moment(stamp: str) -> datetime:
-    return datetime.strptime(stamp, TIME_FORMAT)
+    return datetime.strptime(stamp, TIME_FORMAT).replace(tzinfo=timezone.utc)
+
+
+def _epoch(stamp: str) -> float:
+    return _moment(stamp).timestamp()
 
 
 def summary(nodes: Iterable[Mapping[str, Any]], *, old_world: bool, outside: Iterable[str]) -> dict[str, Any]:

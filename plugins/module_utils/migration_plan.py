@@ -30,22 +30,24 @@ class Step(str, Enum):
     UNLABEL = "unlabel"
     RESTART_AGENT = "restart_agent"
     PROVE_REBOOT = "prove_reboot"
+    RECREATE_PODS = "recreate_pods"
     VERIFY = "verify"
     UNCORDON = "uncordon"
 
 
-def route(node: NodeView, wanted: Phase, *, rebooted: bool = False) -> tuple[Step, ...]:
+def route(node: NodeView, wanted: Phase, *, rebooted: bool = False, in_place: bool = False) -> tuple[Step, ...]:
     """The steps that are left. Empty when the node is already in ``wanted`` or beyond it.
 
     ``rebooted`` matters on the way back only: it says that the reboot has been done, so that the API is waited for
-    instead of the reboot being asked for.
+    instead of the reboot being asked for. ``in_place`` matters on the way to Cilium only: instead of being rebooted, the node
+    has the pods recreated that a drain leaves.
     """
     if wanted is Phase.FLANNEL:
         return _back(node, rebooted)
-    return _forward(node, wanted)
+    return _forward(node, wanted, Step.RECREATE_PODS if in_place else Step.PROVE_REBOOT)
 
 
-def _forward(node: NodeView, wanted: Phase) -> tuple[Step, ...]:
+def _forward(node: NodeView, wanted: Phase, renewal: Step) -> tuple[Step, ...]:
     phase = node.phase
     reached = rank(phase)
     undrained = reached <= rank(Phase.DRAINED)
@@ -58,7 +60,7 @@ def _forward(node: NodeView, wanted: Phase) -> tuple[Step, ...]:
     if reached < rank(Phase.SWITCHED) <= rank(wanted):
         steps.append(Step.RESTART_AGENT)
     if reached < rank(Phase.VERIFIED) <= rank(wanted):
-        steps += [Step.PROVE_REBOOT, Step.VERIFY]
+        steps += [renewal, Step.VERIFY]
     if steps and (phase is Phase.FLANNEL or not node.unschedulable):
         steps.insert(0, Step.CORDON)
     if reached < rank(Phase.MIGRATED) <= rank(wanted):
@@ -114,10 +116,10 @@ class Plan:
     after: NodeView
 
 
-def make_plan(snapshot: Snapshot, wanted: Phase, policy: eviction.EvictionPolicy, *, rebooted: bool = False) -> Plan:
+def make_plan(snapshot: Snapshot, wanted: Phase, policy: eviction.EvictionPolicy, *, rebooted: bool = False, in_place: bool = False) -> Plan:
     """Describe each step of :func:`route` against the snapshot and predict the Node's record."""
     node = snapshot.node
-    steps = route(node, wanted, rebooted=rebooted)
+    steps = route(node, wanted, rebooted=rebooted, in_place=in_place)
     sorting = eviction.Sorting((), ())
     if Step.DRAIN in steps:
         sorting = eviction.sort_pods(snapshot.pods, policy, keep_tolerant=node.phase is Phase.DRAINED)
@@ -144,6 +146,8 @@ def describe(step: Step, node: NodeView, wanted: Phase, sorting: eviction.Sortin
         return "delete the Cilium agent's pod on the node and wait until a new one is Ready"
     if step is Step.PROVE_REBOOT:
         return f"wait for a boot ID other than {node.recorded_boot_id or node.boot_id}, a Ready node and a Ready agent"
+    if step is Step.RECREATE_PODS:
+        return "delete the pods that a drain leaves and that have an address of Flannel's; their controllers create them again"
     if step is Step.VERIFY:
         return f"run a pod on the node and prove its network ({'Flannel' if wanted is Phase.FLANNEL else 'Cilium'})"
     return "leave the node cordoned, as it was found" if node.was_cordoned else "mark the node schedulable"

@@ -32,6 +32,7 @@ ADVICE = {
     Step.UNLABEL: "Run again to go on.",
     Step.RESTART_AGENT: "Look at the agent (kubectl -n {namespace} describe pod -l " + AGENT_SELECTOR + "), then run again; it goes on from here.",
     Step.PROVE_REBOOT: "If the node was not rebooted, reboot it; if it was, look at its kubelet. Then run again; it goes on from here.",
+    Step.RECREATE_PODS: "The node stays cordoned. Look at these pods, then run again; it goes on from here. A reboot ends them, too.",
     Step.VERIFY: "The node stays cordoned. Look at its agent and its CNI configuration in /etc/cni/net.d, then run again; it goes on from here.",
     Step.UNCORDON: "Run again to go on.",
 }
@@ -61,6 +62,7 @@ class Settings:
     policy: eviction.EvictionPolicy = field(default_factory=eviction.EvictionPolicy)
     timeouts: Timeouts = field(default_factory=Timeouts)
     rebooted: bool = False
+    in_place: bool = False
 
 
 @dataclass
@@ -98,12 +100,13 @@ class Migration:
         self._clock = clock
         self._settings = settings
         self._back = settings.wanted is Phase.FLANNEL
+        self._means = {"rebooted": settings.rebooted, "in_place": settings.in_place}
 
     def plan(self) -> None:
         """Read the cluster and say what :meth:`run` would do; changes nothing."""
         with self._explained("plan", "Nothing was changed."):
             snapshot = self._look(with_budgets=True)
-            plan = make_plan(snapshot, self._settings.wanted, self._settings.policy, rebooted=self._settings.rebooted)
+            plan = make_plan(snapshot, self._settings.wanted, self._settings.policy, **self._means)
             self._refuse(plan)
         outcome = self.outcome
         outcome.after, outcome.blocked_by = plan.after, plan.blocked_by
@@ -116,7 +119,7 @@ class Migration:
         """Bring the node to the wanted state. Raises :class:`MigrationError`."""
         with self._explained("plan", "Nothing was changed."):
             snapshot = self._look(with_budgets=False)
-            plan = make_plan(snapshot, self._settings.wanted, self._settings.policy, rebooted=self._settings.rebooted)
+            plan = make_plan(snapshot, self._settings.wanted, self._settings.policy, **self._means)
             self._refuse(plan)
         for planned in plan.steps:
             self._take(planned.step)
@@ -126,7 +129,7 @@ class Migration:
     def _look(self, *, with_budgets: bool) -> Snapshot:
         node = self._read_node()
         self.outcome.before = node
-        if Step.DRAIN not in route(node, self._settings.wanted, rebooted=self._settings.rebooted):
+        if Step.DRAIN not in route(node, self._settings.wanted, **self._means):
             return Snapshot(node)
         pods = self._api(lambda: self._cluster.list_pods(node=node.name))
         self.outcome.pods_before = eviction.pod_names(pods)
@@ -267,6 +270,21 @@ class Migration:
         node = wait_for(self._clock, self._settings.timeouts.reboot, booted)
         return False, f"boot {recorded} was followed by {node.boot_id}"
 
+    def _recreate_pods(self) -> tuple[bool, str]:
+        deleted: set[str] = set()
+
+        def renewed() -> None:
+            left = eviction.outside_network(self._cluster.list_pods(node=self._settings.node), self._settings.pod_cidr)
+            for pod in left:
+                if not eviction.is_terminating(pod):
+                    self._delete(pod)
+                    deleted.add(eviction.pod_name(pod))
+            if left:
+                raise NotYet(f"still outside {self._settings.pod_cidr}: {', '.join(eviction.pod_names(left))}")
+
+        wait_for(self._clock, self._settings.timeouts.drain, renewed)
+        return bool(deleted), f"deleted {', '.join(sorted(deleted))}" if deleted else "no pod had an address of Flannel's"
+
     def _verify(self) -> tuple[bool, str]:
         cidr = self._settings.flannel_pod_cidr if self._back else self._settings.pod_cidr
         attempts = Attempts()
@@ -321,7 +339,7 @@ class Migration:
         self._patch(node_state.release_patch(node, self._settings.wanted))
         return True, detail
 
-    def _delete(self, pod: dict[str, Any], grace_seconds: int | None = None) -> None:
+    def _delete(self, pod: eviction.Pod, grace_seconds: int | None = None) -> None:
         """Delete exactly this pod; one that is gone already is as good."""
         metadata = pod["metadata"]
         with contextlib.suppress(NotFound, Conflict):

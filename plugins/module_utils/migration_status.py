@@ -61,8 +61,8 @@ def pods_by_network(pods: Iterable[Object], networks: Mapping[str, str]) -> dict
     parsed = {name: ipaddress.ip_network(cidr) for name, cidr in networks.items()}
     found: dict[str, list[str]] = {name: [] for name in [*parsed, "other"]}
     for pod in pods:
-        address = pod.get("status", {}).get("podIP")
-        if pod["spec"].get("hostNetwork") or eviction.is_finished(pod) or not address:
+        address = eviction.own_address(pod)
+        if not address:
             continue
         name = next((name for name, network in parsed.items() if ipaddress.ip_address(address) in network), "other")
         found[name].append(f"{eviction.pod_name(pod)} {address}")
@@ -86,6 +86,7 @@ def node_status(node: Object, pods: Iterable[Object], networks: Mapping[str, str
     view = NodeView.from_api(node)
     mine = [pod for pod in pods if pod["spec"].get("nodeName") == view.name]
     by_network = pods_by_network(mine, networks)
+    records = evidence.records(view)
     return {
         "name": view.name,
         "address": internal_ip(node),
@@ -97,7 +98,8 @@ def node_status(node: Object, pods: Iterable[Object], networks: Mapping[str, str
         "cni": cni_of(view.switched_on, len(by_network.get("flannel", [])), len(by_network["cilium"])),
         "pods": by_network,
         "dns_pods": [name_of(pod) for pod in mine if is_dns(pod)],
-        **evidence.records(view),
+        "away": evidence.away_windows(records["times"]),
+        **records,
     }
 
 

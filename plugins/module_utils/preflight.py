@@ -63,6 +63,8 @@ class Settings:
     tunnel_port: int
     evict: eviction.EvictionPolicy
     accept_blocking_budgets: bool = False
+    direct_routes: bool = False
+    routing_changes: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
     found = [
         *cni_findings(cluster, node_facts),
         *cidr_findings(cluster, settings, node_facts),
+        *routing_findings(cluster, settings, node_facts),
         *node_findings(cluster, settings, node_facts),
         *workload_findings(cluster, settings),
         *dns_findings(cluster),
@@ -148,6 +151,43 @@ def node_networks(node_facts: Mapping[str, Object]) -> dict[str, str]:
                 if network.version == 4 and str(network) not in networks.values():
                     networks[f"the node network {network} ({link['name']} of {node})"] = str(network)
     return networks
+
+
+def routing_findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Object]) -> Iterator[Finding]:
+    """Direct routes need all nodes in one network; a routing mode that changes under traffic has its price."""
+    if not pending_nodes(cluster):
+        return
+    if settings.routing_changes:
+        yield Finding(
+            "routing",
+            WARNING,
+            "the routing mode changes in the ending: measured, no pod reaches a pod on another node for 12 to 25 s",
+            "it stays the same with cilium_migration_profile: lossless",
+        )
+    if not settings.direct_routes:
+        return
+    first: tuple[str, str] | None = None
+    for node in cluster.nodes:
+        name = status.name_of(node)
+        for _link, address in _own_links(node, node_facts):
+            network = str(ipaddress.ip_interface(address).network)
+            first = first or (name, network)
+            if network != first[1]:
+                yield Finding(
+                    "routing",
+                    REFUSED,
+                    f"the node is in the network {network} and {first[0]} in {first[1]}: there is no direct route between them",
+                    "set routingMode: tunnel and autoDirectNodeRoutes: false in cilium_migration_values_extra",
+                    name,
+                )
+
+
+def _own_links(node: Object, node_facts: Mapping[str, Object]) -> Iterator[tuple[Object, str]]:
+    """The links that the node's internal address is on, each with that address and its prefix length."""
+    for link in node_facts.get(status.name_of(node), {}).get("links", []):
+        for address in link["addresses"]:
+            if address.split("/")[0] == status.internal_ip(node):
+                yield link, address
 
 
 def overlaps(pod_networks: Mapping[str, str], others: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -217,10 +257,8 @@ def _tunnel_findings(name: str, facts: Object, port: int, cilium_is_here: bool) 
 def _mtu_findings(cluster: Cluster, node_facts: Mapping[str, Object]) -> Iterator[Finding]:
     seen: dict[int, str] = {}
     for node in cluster.nodes:
-        name = status.name_of(node)
-        for link in node_facts.get(name, {}).get("links", []):
-            if any(address.split("/")[0] == status.internal_ip(node) for address in link["addresses"]):
-                seen.setdefault(link["mtu"], f"{link['mtu']} on {link['name']} of {name}")
+        for link, _address in _own_links(node, node_facts):
+            seen.setdefault(link["mtu"], f"{link['mtu']} on {link['name']} of {status.name_of(node)}")
     if len(seen) > 1:
         yield Finding("mtu", WARNING, f"the nodes' MTUs differ: {'; '.join(seen.values())}", "make them equal, or large packets may vanish between nodes")
 

@@ -49,7 +49,8 @@ options:
       - The state the node is wanted in.
       - V(drained) means cordoned, and no pod left that has to leave.
       - V(switched) means that Cilium was told to be the node's CNI and that its agent was replaced and is Ready. The boot ID is recorded.
-      - V(verified) means that the node was rebooted since, is Ready with a Ready agent, and that a pod on it got an address
+      - V(verified) means that the node was rebooted since, or with O(switch=in_place) has no pod left with an address of Flannel's,
+        that it is Ready with a Ready agent, and that a pod on it got an address
         in O(pod_cidr) and was answered C(ok) by the API server's C(/healthz) through the Service.
       - V(migrated) means uncordoned and every annotation of the migration removed. The label C(cni-migration.netops/state=migrated) stays.
       - V(flannel) is the way back, from any state. A node that was not told to use Cilium yet is only uncordoned.
@@ -65,6 +66,15 @@ options:
         shows it (up to O(timeouts.reboot)) instead of returning RV(reboot_required=true) again.
     type: bool
     default: false
+  switch:
+    description:
+      - How the pods that a drain leaves, those of DaemonSets, come to Cilium's network.
+      - V(reboot) asks for a reboot by RV(reboot_required).
+      - V(in_place) deletes them, so that their DaemonSets create them again. The node's other pods, which are on the host's network, go on.
+      - The way back always takes a reboot.
+    type: str
+    choices: [reboot, in_place]
+    default: reboot
   kubeconfig:
     description: Path of the kubeconfig file on the controller. Its current context is used.
     type: path
@@ -207,7 +217,7 @@ steps:
   elements: dict
   contains:
     name:
-      description: One of C(cordon), C(drain), C(label), C(unlabel), C(restart_agent), C(prove_reboot), C(verify), C(uncordon).
+      description: One of C(cordon), C(drain), C(label), C(unlabel), C(restart_agent), C(prove_reboot), C(recreate_pods), C(verify), C(uncordon).
       type: str
     seconds:
       description: How long it took; 0 in check mode.
@@ -297,6 +307,7 @@ def argument_spec() -> dict[str, Any]:
         "node": {"type": "str", "required": True},
         "state": {"type": "str", "required": True, "choices": [phase.value for phase in WANTED]},
         "rebooted": {"type": "bool", "default": False},
+        "switch": {"type": "str", "choices": ["reboot", "in_place"], "default": "reboot"},
         "kubeconfig": {"type": "path", "default": "~/.kube/config"},
         "pod_cidr": {"type": "str", "default": "10.245.0.0/16"},
         "flannel_pod_cidr": {"type": "str", "default": "10.244.0.0/16"},
@@ -325,11 +336,12 @@ def settings_of(params: dict[str, Any]) -> Settings:
         wanted=Phase(params["state"]),
         policy=eviction.EvictionPolicy(**params["evict"]),
         timeouts=Timeouts(**params["timeouts"]),
+        in_place=params["switch"] == "in_place",
         **{name: params[name] for name in taken},
     )
 
 
-def result_of(outcome: Outcome) -> dict[str, Any]:
+def result_of(outcome: Outcome, settings: Settings) -> dict[str, Any]:
     """What the module returns, after success and failure alike."""
     result: dict[str, Any] = {
         "changed": any(step["changed"] for step in outcome.steps) or bool(outcome.evicted),
@@ -343,7 +355,7 @@ def result_of(outcome: Outcome) -> dict[str, Any]:
         result.update(
             state_before=before.phase.value,
             state_after=after.phase.value,
-            reboot_required=after.awaits_reboot,
+            reboot_required=after.awaits_reboot and (after.phase is Phase.RESTORED or not settings.in_place),
             boot_id=after.boot_id,
             boot_id_recorded=after.recorded_boot_id,
             was_cordoned=before.was_cordoned,
@@ -365,15 +377,16 @@ def main() -> None:
         api = cluster.KubernetesCluster(module.params["kubeconfig"])
     except cluster.ClusterError as exc:
         module.fail_json(msg=f"node {module.params['node']}, step connect: {exc}. Nothing was changed.", **exc.facts)
-    migration = Migration(api, SystemClock(), settings_of(module.params))
+    settings = settings_of(module.params)
+    migration = Migration(api, SystemClock(), settings)
     try:
         if module.check_mode:
             migration.plan()
         else:
             migration.run()
     except MigrationError as exc:
-        module.fail_json(msg=str(exc), **result_of(migration.outcome))
-    module.exit_json(**result_of(migration.outcome))
+        module.fail_json(msg=str(exc), **result_of(migration.outcome, settings))
+    module.exit_json(**result_of(migration.outcome, settings))
 
 
 if __name__ == "__main__":

@@ -89,6 +89,12 @@ nodes:
       description: The replicas of cluster DNS on it.
       type: list
       elements: str
+    away:
+      description:
+        - The windows in which it was out of the network for its reboot, each as two times in seconds since the epoch. The end is V(null)
+          while it lasts.
+      type: list
+      elements: list
     before:
       description: What was recorded of it before it was touched.
       type: dict

@@ -53,6 +53,14 @@ options:
     description: Whether to go on although a disruption budget never lets a pod go, which makes its refusal a warning.
     type: bool
     default: false
+  direct_routes:
+    description: Whether Cilium is to route between the nodes directly, which needs all of them in one network.
+    type: bool
+    default: false
+  routing_changes:
+    description: Whether the ending changes Cilium's routing mode, which interrupts the traffic between nodes.
+    type: bool
+    default: false
 seealso:
   - module: netops.cni_migration.cni_node_info
   - module: netops.cni_migration.cni_migrate_node
@@ -117,6 +125,8 @@ ARGUMENT_SPEC = {
     "evict_unmanaged_pods": {"type": "bool", "default": False},
     "evict_emptydir_data": {"type": "bool", "default": False},
     "accept_blocking_budgets": {"type": "bool", "default": False},
+    "direct_routes": {"type": "bool", "default": False},
+    "routing_changes": {"type": "bool", "default": False},
 }
 
 
@@ -143,7 +153,7 @@ def main() -> None:
         pod_cidr=options["pod_cidr"],
         tunnel_port=options["tunnel_port"],
         evict=EvictionPolicy(delete_emptydir_data=options["evict_emptydir_data"], unmanaged_pods=options["evict_unmanaged_pods"]),
-        accept_blocking_budgets=options["accept_blocking_budgets"],
+        **{name: options[name] for name in ("accept_blocking_budgets", "direct_routes", "routing_changes")},
     )
     try:
         found = preflight.findings(read_cluster(ClusterReader(options["kubeconfig"])), settings, options["node_facts"])

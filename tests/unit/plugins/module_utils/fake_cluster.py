@@ -73,7 +73,8 @@ class FakeCluster:
         self.budgets: list[dict[str, Any]] = []
         self.pods: dict[str, dict[str, Any]] = {p["metadata"]["uid"]: copy.deepcopy(p) for p in pods}
         self.boots = 1
-        self.conflist = "flannel"  # what the agent wrote for the next boot
+        self.agent_writes = True
+        self.conflist = "flannel"  # what the agent wrote for every pod from now on
         self.cni = "flannel"  # what the last boot found
         self.removals: list[str] = []
         self.down = False
@@ -212,6 +213,15 @@ class FakeCluster:
         self.pods.pop(found["metadata"]["uid"], None)
         if found["metadata"]["labels"].get("k8s-app") == "cilium":
             self._start_agent()
+        elif found["metadata"].get("ownerReferences") == DAEMON_SET:
+            again = pod(found["metadata"]["name"], namespace=found["metadata"]["namespace"], owners=DAEMON_SET)
+            again["metadata"]["uid"] = f"again-{next(self._serial)}"
+            again["status"]["podIP"] = self._address()
+            self.pods[again["metadata"]["uid"]] = again
+
+    def _address(self) -> str:
+        """The runtime reads the folder of CNI configurations for each pod."""
+        return "10.245.0.7" if self.conflist == "cilium" else "10.244.1.7"
 
     def _start_agent(self) -> None:
         agent = pod(f"cilium-{next(self._serial)}", namespace="kube-system", owners=DAEMON_SET)
@@ -233,7 +243,7 @@ class FakeCluster:
         if agent["process"] != process or self.down:
             return
         agent["status"]["conditions"] = ready(True)
-        if agent["told"]:
+        if agent["told"] and self.agent_writes:
             self.conflist = "cilium"
 
     def _goes_down(self) -> None:
@@ -257,6 +267,6 @@ class FakeCluster:
         self.node["metadata"]["resourceVersion"] = str(int(self.node["metadata"]["resourceVersion"]) + 1)
 
     def _finish(self, created: dict[str, Any]) -> None:
-        address = "10.245.0.7" if self.cni == "cilium" else "10.244.1.7"
+        address = self._address()
         created["status"] = {"phase": "Succeeded", "podIP": address}
         created["log"] = f"ok {address}"

@@ -85,3 +85,15 @@ def test_a_record_that_is_not_an_object_is_an_error_naming_node_and_annotation()
     view = NodeView.from_api({"metadata": {"name": "w1", "annotations": {"cni-migration.netops/times": "[1]"}}})
     with pytest.raises(ValueError, match=r"annotation cni-migration.netops/times of node w1"):
         evidence.records(view)
+
+
+@pytest.mark.parametrize(
+    ("times", "windows"),
+    [
+        ({}, []),
+        ({"left": "1970-01-01T00:01:00Z"}, [[60.0, None]]),
+        ({"left": "1970-01-01T00:01:00Z", "finished": "1970-01-01T00:02:00Z"}, [[60.0, 120.0]]),
+    ],
+)
+def test_a_node_is_away_from_its_reboot_to_its_release(times: dict[str, str], windows: list[Any]) -> None:
+    assert evidence.away_windows(times) == windows

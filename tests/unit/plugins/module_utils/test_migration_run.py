@@ -93,6 +93,34 @@ def test_the_road_to_cilium() -> None:
     }
 
 
+def test_the_road_without_a_reboot() -> None:
+    cluster = make()
+    for found in cluster.pods.values():
+        if found["metadata"]["name"] == "proxy":
+            found["status"]["podIP"] = "10.244.1.9"
+    go(cluster, "drained", in_place=True)
+    go(cluster, "switched", in_place=True)
+    walked = go(cluster, "verified", in_place=True)
+    assert names(walked) == ["recreate_pods", "verify"] and cluster.boots == 1
+    assert walked.outcome.steps[0]["detail"] == "deleted kube-system/proxy"
+    assert [p["status"]["podIP"] for p in cluster.pods.values() if p["metadata"]["name"] == "proxy"] == ["10.245.0.7"]
+    assert names(go(cluster, "migrated", in_place=True)) == ["uncordon"]
+
+
+def test_a_pod_that_stays_on_flannel_keeps_the_node_from_being_verified() -> None:
+    static = pod("static", owners=[])
+    static["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    static["status"]["podIP"] = "10.244.1.9"
+    cluster = make(pods=(static,))
+    cluster.delete_pod = lambda *_args, **_kwargs: None  # type: ignore[method-assign]  # the kubelet shows it again at once
+    go(cluster, "drained", in_place=True)
+    cluster.__dict__.pop("delete_pod")
+    go(cluster, "switched", in_place=True)
+    cluster.delete_pod = lambda *_args, **_kwargs: None  # type: ignore[method-assign]
+    with pytest.raises(MigrationError, match=r"step recreate_pods: still outside 10.245.0.0/16: default/static .*A reboot ends them"):
+        go(cluster, "verified", in_place=True)
+
+
 @pytest.mark.parametrize("state", ["drained", "switched", "verified", "migrated"])
 def test_a_migrated_node_costs_one_request(state: str) -> None:
     cluster = make()
@@ -255,8 +283,8 @@ def test_a_pod_that_comes_back_by_design_is_evicted_once() -> None:
 
 def test_a_failed_proof_is_tried_again_and_then_explained() -> None:
     cluster = make()
+    cluster.agent_writes = False
     go(cluster, "switched")
-    cluster.conflist = "flannel"  # the CNI file was lost before the reboot
     cluster.reboot()
     with pytest.raises(MigrationError, match=r"step verify: a new pod on the node got the address 10.244.1.7, which is not in 10.245.0.0/16 \(waited 20 s\)"):
         go(cluster, "verified", timeouts=Timeouts(verify=20))

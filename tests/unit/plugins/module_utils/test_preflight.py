@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -207,3 +208,19 @@ def test_host_ports_single_replicas_and_dns_on_one_node_are_said() -> None:
         ("warning", "dns"),
         ("warning", "host_port"),
     ]
+
+
+def test_direct_routes_need_one_network() -> None:
+    seen = cluster(nodes=[node("ctr"), node("w1", address="192.168.20.101")])
+    far = facts()
+    far["links"] = [{"name": "eth1", "kind": "", "mtu": 1500, "addresses": ["192.168.20.101/24"]}]
+    settings = replace(SETTINGS, direct_routes=True)
+    assert check(seen, settings, ctr=facts(), w1=far) == [
+        ("refused", "routing", "w1", "the node is in the network 192.168.20.0/24 and ctr in 192.168.10.0/24: there is no direct route between them")
+    ]
+    assert check(seen, SETTINGS, ctr=facts(), w1=far) == []
+
+
+def test_a_change_of_the_routing_mode_is_told_with_its_price() -> None:
+    found = check(cluster(), replace(SETTINGS, routing_changes=True), ctr=facts(), w1=facts())
+    assert [(level, kind) for level, kind, _node, _fact in found] == [("warning", "routing")]

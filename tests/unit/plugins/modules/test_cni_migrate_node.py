@@ -12,13 +12,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_run import Outcome
-from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import NodeView, Phase
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import BOOT_ID, CILIUM_LABEL, STATE_LABEL, NodeView, Phase
 from ansible_collections.netops.cni_migration.plugins.modules import cni_migrate_node
 
 PARAMS: dict[str, Any] = {
     "node": "k8s-w1",
     "state": "drained",
     "rebooted": False,
+    "switch": "reboot",
     "kubeconfig": "/k",
     "pod_cidr": "10.245.0.0/16",
     "flannel_pod_cidr": "10.244.0.0/16",
@@ -27,6 +28,7 @@ PARAMS: dict[str, Any] = {
     "evict": {"delete_emptydir_data": True, "unmanaged_pods": False},
     "timeouts": {"api": 1, "drain": 0, "agent": 3, "reboot": 4, "verify": 5},
 }
+SETTINGS = cni_migrate_node.settings_of(PARAMS)
 
 
 class Ended(Exception):
@@ -53,7 +55,7 @@ def test_the_documentation_says_what_the_module_takes() -> None:
 
 def test_every_result_is_documented() -> None:
     node = NodeView("n", "1", {}, {}, False, "b", True)
-    result = cni_migrate_node.result_of(Outcome(before=node, after=node))
+    result = cni_migrate_node.result_of(Outcome(before=node, after=node), SETTINGS)
     assert set(result) - {"changed", "diff"} == set(yaml.safe_load(cni_migrate_node.RETURN))
 
 
@@ -63,10 +65,17 @@ def test_options_reach_the_planner() -> None:
     assert settings.timeouts.drain == 0, "zero is a value, not a wish for the default"
 
 
+def test_a_node_that_is_switched_in_place_needs_no_reboot() -> None:
+    node = NodeView("n", "1", {STATE_LABEL: "switched", CILIUM_LABEL: "true"}, {BOOT_ID: "b"}, True, "b", True)
+    in_place = cni_migrate_node.settings_of({**PARAMS, "switch": "in_place"})
+    assert cni_migrate_node.result_of(Outcome(before=node, after=node), SETTINGS)["reboot_required"] is True
+    assert cni_migrate_node.result_of(Outcome(before=node, after=node), in_place)["reboot_required"] is False
+
+
 def test_a_diff_shows_pods_only_when_they_were_looked_at() -> None:
     node = NodeView("n", "1", {"theirs": "x"}, {}, False, "b", True)
-    unseen = cni_migrate_node.result_of(Outcome(before=node, after=node))["diff"]["before"]
-    seen = cni_migrate_node.result_of(Outcome(before=node, after=node, pods_before=["a/b"]))["diff"]["before"]
+    unseen = cni_migrate_node.result_of(Outcome(before=node, after=node), SETTINGS)["diff"]["before"]
+    seen = cni_migrate_node.result_of(Outcome(before=node, after=node, pods_before=["a/b"]), SETTINGS)["diff"]["before"]
     assert unseen == {"unschedulable": False, "labels": {}, "annotations": {}} and seen == {**unseen, "pods": ["a/b"]}
 
 
