@@ -240,6 +240,11 @@ def run(test: Test) -> Count:
     return count
 
 
+def last_lines(log: Path, count: int = 40) -> str:
+    """The end of a log: in the output of a whole run, what failed lies far above."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]) if log.exists() else ""
+
+
 def clean_up(interrupted: Test) -> None:
     """Leave no lab behind when a scenario could not get to its own end."""
     if interrupted.group == "molecule":
@@ -271,6 +276,8 @@ def main() -> int:
         if interrupted:
             break
 
+    for test in failed:
+        print(f"\n=== the end of {test.log.relative_to(ROOT)}\n{last_lines(test.log)}")
     print()
     for test in failed:
         print(f"{'interrupted' if interrupted and test is failed[-1] else 'failed'}: {test.group} {test.name}, see {test.log.relative_to(ROOT)}")
