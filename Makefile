@@ -52,6 +52,13 @@ test: lab-build $(VENV)/.tests ## run every test, on the real lab too
 lint: setup $(VENV)/.tests ## run the quality gates alone
 	$(BIN)/python tests/run.py gate
 
+# A round is four labs, about 10 minutes each.
+ROUNDS := 1
+
+.PHONY: bench
+bench: lab-build ## compare with the runbook's commands; rewrites the table in README.md
+	$(BIN)/python tests/bench/runbook/bench.py --rounds $(ROUNDS) --write README.md
+
 .PHONY: lab-destroy
 lab-destroy: setup ## remove the lab without a trace
 	$(BIN)/ansible-playbook playbooks/lab_destroy.yml
