@@ -14,6 +14,8 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log imp
 
 API_SERVER = "api-server"
 DNS = "dns"
+SERVER_ENDED = ("refused", "aborted")
+"""How a kept UDP socket is told that the replica it goes to has ended: by ICMP, or by Cilium, which then ends the socket itself."""
 
 AWAY_MARGIN = 2.0
 """Seconds by which a window in which a node is away is widened on both sides, and that a new target takes to be found: neighbours ask
@@ -59,8 +61,8 @@ class Excuses:
         for reason, windows in self._grounds(event):
             if windows.touch(event.span):
                 return reason
-        if event.path.name == DNS and event.path.mode == "reused" and event.error == "refused":
-            return "server ended"  # a kept socket goes to one replica, and is told when that has gone
+        if event.path.name == DNS and event.path.mode == "reused" and event.error in SERVER_ENDED:
+            return "server ended"  # a kept socket goes to one replica
         if event.error == "timeout" and self.net_ms(event, event.span) <= event.prober.late_ms:
             return "prober stalled"
         return None

@@ -318,7 +318,8 @@ def test_a_series_can_be_plotted() -> None:
     assert set(columns["worst_ms"]) == {2.5}
 
 
-def test_a_kept_socket_that_is_told_its_dns_server_has_gone_is_no_loss() -> None:
-    report = analyse(cluster(1, path("dns", "reused"), failure(1, 22.0, "refused")))
+@pytest.mark.parametrize("error", ["refused", "aborted"])
+def test_a_kept_socket_that_is_told_its_dns_server_has_gone_is_no_loss(error: str) -> None:
+    report = analyse(cluster(1, path("dns", "reused"), failure(1, 22.0, error)))
     assert (report["failed"], report["failures"][0]["excused"]) == (0, "server ended")
-    assert analyse(cluster(1, path("dns"), failure(1, 22.0, "refused")))["failed"] == 1
+    assert analyse(cluster(1, path("dns"), failure(1, 22.0, error)))["failed"] == 1
