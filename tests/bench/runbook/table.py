@@ -122,5 +122,5 @@ def _cores(runs: Sequence[Run]) -> str:
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Markdown; every column but the first is set to the right."""
-    lines = [titles, ["---", *("---:" for _ in titles[1:])], *rows]
+    lines = [titles, ["---", *("---:" for _title in titles[1:])], *rows]
     return [f"| {' | '.join(line)} |" for line in lines]

@@ -253,7 +253,7 @@ def test_tables_without_a_run_say_so() -> None:
 
 @pytest.mark.parametrize(("scripts", "told"), [(1, "One run each."), (3, "Medians of 1 to 3 runs")])
 def test_how_many_runs_there_were_is_told(scripts: int, told: str) -> None:
-    assert told in table.tables([a_run(), *(a_run(contender="script") for _ in range(scripts))])
+    assert told in table.tables([a_run(), *(a_run(contender="script") for _run in range(scripts))])
 
 
 def test_the_text_goes_between_the_markers() -> None:
