@@ -36,9 +36,9 @@ FORMAT = 1
 TIMEOUT = 2.0
 LATE = 0.25
 STALL = 0.02
-POLL = 0.2
+POLL = 0.1
 """How often a target looks for requests. It is not woken by each: that would cost more than all of its answers. An answer says how long
-the request lay there, and that is taken off."""
+the request lay there, and that is taken off. The acknowledgement of a ping, which a kernel may put off for 200 ms, goes out at the latest then."""
 SHARED_SERVERS_NODES = 10
 """Up to so many nodes DNS and the API server are probed at the full rhythm; beyond, they see no more probes than then."""
 # Upper bounds of the latency histogram in milliseconds, each a quarter above the one before; the last bucket is open.
@@ -1030,7 +1030,7 @@ class Prober:
                     while asked >= len(REQUEST):
                         asked -= len(REQUEST)
                         sock.send(ANSWER.pack(read, microseconds(monotonic() - arrived)).ljust(len(REQUEST)))
-                        # A kernel that has seen an answer waits up to 200 ms for the next one to put its acknowledgement of a ping on.
+                        # Else the kernel would wait for the next answer to put its acknowledgements on.
                         sock.setsockopt(IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                     if data:
                         return
