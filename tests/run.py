@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from processes import TOOK_TOO_LONG, wait
+
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
 COLLECTION = Path("ansible_collections") / "netops" / "cni_migration"
@@ -163,18 +165,6 @@ def scenarios() -> Iterator[Test]:
 GROUPS: dict[str, Callable[[], Iterator[Test]]] = {"gate": gates, "unit": units, "integration": integrations, "molecule": scenarios}
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    """End the process with everything it started, by force after ten seconds."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=10)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-
-
 def execute(command: tuple[str, ...], log: TextIO, *, seconds: int, cwd: Path, env: Mapping[str, str]) -> int:
     """Run the command, copying its output to the terminal and to ``log``; its exit status.
 
@@ -207,16 +197,10 @@ def execute(command: tuple[str, ...], log: TextIO, *, seconds: int, cwd: Path, e
     reader = threading.Thread(target=pump, daemon=True)
     reader.start()
     try:
-        status = process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        stop(process)
-        status = 124
-    except KeyboardInterrupt:
-        stop(process)
-        raise
+        status = wait(process, seconds)
     finally:
         reader.join(timeout=5)
-    if status == 124:
+    if status == TOOK_TOO_LONG:
         copy(f"ended after {seconds} s\n")
     return status
 

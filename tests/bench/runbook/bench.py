@@ -30,7 +30,9 @@ from table import CONTENDERS, put, tables
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
+sys.path[:0] = (str(ROOT / "tests"), str(ROOT / ".ansible" / "collections"))
+from processes import wait  # noqa: E402
+
 from ansible_collections.netops.cni_migration.plugins.module_utils import timeline  # noqa: E402
 
 OUTPUT = ROOT / "tests" / "output" / "bench-runbook"
@@ -45,18 +47,6 @@ STEP_SECONDS, CONTENDER_SECONDS = 1200, 3600
 
 class Stopped(Exception):
     """A command that did not end well; the text says which, and how."""
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process with everything it started, by force after ten seconds."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=10)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def execute(
@@ -74,15 +64,7 @@ def execute(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            status = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            stop(process)
-            status = 124
-        except BaseException:
-            stop(process)
-            raise
-        return status, began, time.time()
+        return wait(process, seconds), began, time.time()
 
 
 class Contest:
