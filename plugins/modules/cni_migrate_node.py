@@ -30,8 +30,8 @@ notes:
   - Pods of DaemonSets and static pods are never evicted, finished pods always are. A pod that tolerates cordoned nodes and is scheduled
     back onto the node is not evicted again.
   - In check mode the plan is made from what the cluster shows, the pods to be evicted and the budgets that would refuse included, and nothing is written.
-requirements:
-  - kubernetes >= 24.2.0 (Python, on the controller)
+extends_documentation_fragment:
+  - netops.cni_migration.cluster
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying the cluster.
@@ -75,10 +75,6 @@ options:
     type: str
     choices: [reboot, in_place]
     default: reboot
-  kubeconfig:
-    description: Path of the kubeconfig file on the controller. Its current context is used.
-    type: path
-    default: ~/.kube/config
   pod_cidr:
     description: The addresses Cilium gives to pods.
     type: str
@@ -285,9 +281,8 @@ was_cordoned:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, eviction
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_plan import WANTED
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_run import (
     Migration,
@@ -301,14 +296,13 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.waiting impor
 
 
 def argument_spec() -> dict[str, Any]:
-    """The module's options, as AnsibleModule takes them."""
+    """The module's own options, as AnsibleModule takes them."""
     seconds = Timeouts()
     return {
         "node": {"type": "str", "required": True},
         "state": {"type": "str", "required": True, "choices": [phase.value for phase in WANTED]},
         "rebooted": {"type": "bool", "default": False},
         "switch": {"type": "str", "choices": ["reboot", "in_place"], "default": "reboot"},
-        "kubeconfig": {"type": "path", "default": "~/.kube/config"},
         "pod_cidr": {"type": "str", "default": "10.245.0.0/16"},
         "flannel_pod_cidr": {"type": "str", "default": "10.244.0.0/16"},
         "namespace": {"type": "str", "default": "kube-system"},
@@ -370,9 +364,7 @@ def _side(record: dict[str, Any], pods: list[str] | None) -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    if not cluster.HAS_KUBERNETES:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=cluster.KUBERNETES_IMPORT_ERROR)
+    module = cluster_module(argument_spec())
     try:
         api = cluster.KubernetesCluster(module.params["kubeconfig"])
     except cluster.ClusterError as exc:

@@ -15,8 +15,8 @@ description:
   - Runs on the controller and changes nothing.
 author:
   - netops.cni_migration authors (@netops)
-requirements:
-  - kubernetes (Python client)
+extends_documentation_fragment:
+  - netops.cni_migration.cluster
 attributes:
   check_mode:
     support: full
@@ -25,10 +25,6 @@ attributes:
     support: none
     description: Nothing is changed.
 options:
-  kubeconfig:
-    description: The kubeconfig file that reaches the API server.
-    type: path
-    default: ~/.kube/config
   pod_cidr:
     description: Cilium's pod CIDR.
     type: str
@@ -186,9 +182,8 @@ release:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, migration_status
+from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module, failures_told
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import StateError
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import SystemClock, TimedOut, wait_for
@@ -209,24 +204,16 @@ def collect(api: ClusterReader, pod_cidr: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "kubeconfig": {"type": "path", "default": "~/.kube/config"},
+    module = cluster_module(
+        {
             "pod_cidr": {"type": "str", "required": True},
             "timeout": {"type": "float", "default": 120},
-        },
-        supports_check_mode=True,
+        }
     )
-    if not cluster.HAS_KUBERNETES:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=cluster.KUBERNETES_IMPORT_ERROR)
     options = module.params
-    try:
+    with failures_told(module, StateError, TimedOut, ValueError):
         api = ClusterReader(options["kubeconfig"])
         module.exit_json(changed=False, **wait_for(SystemClock(), options["timeout"], lambda: collect(api, options["pod_cidr"])))
-    except cluster.ClusterError as error:
-        module.fail_json(msg=str(error), **error.facts)
-    except (StateError, TimedOut, ValueError) as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

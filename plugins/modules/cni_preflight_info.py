@@ -15,8 +15,8 @@ description:
   - Runs on the controller and changes nothing. What it finds is returned, and refusing is left to the caller.
 author:
   - netops.cni_migration authors (@netops)
-requirements:
-  - kubernetes (Python client)
+extends_documentation_fragment:
+  - netops.cni_migration.cluster
 attributes:
   check_mode:
     support: full
@@ -25,10 +25,6 @@ attributes:
     support: none
     description: Nothing is changed.
 options:
-  kubeconfig:
-    description: The kubeconfig file that reaches the API server.
-    type: path
-    default: ~/.kube/config
   pod_cidr:
     description: The pod CIDR Cilium is to use.
     type: str
@@ -110,15 +106,13 @@ refused:
   type: bool
 """
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, migration_status, preflight
+from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, preflight
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module, failures_told
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import StateError
 
-ARGUMENT_SPEC = {
-    "kubeconfig": {"type": "path", "default": "~/.kube/config"},
+OPTIONS = {
     "pod_cidr": {"type": "str", "required": True},
     "tunnel_port": {"type": "int", "required": True},
     "node_facts": {"type": "dict", "required": True},
@@ -145,9 +139,7 @@ def read_cluster(api: ClusterReader) -> preflight.Cluster:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    if not cluster.HAS_KUBERNETES:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=cluster.KUBERNETES_IMPORT_ERROR)
+    module = cluster_module(OPTIONS)
     options = module.params
     settings = preflight.Settings(
         pod_cidr=options["pod_cidr"],
@@ -155,12 +147,8 @@ def main() -> None:
         evict=EvictionPolicy(delete_emptydir_data=options["evict_emptydir_data"], unmanaged_pods=options["evict_unmanaged_pods"]),
         **{name: options[name] for name in ("accept_blocking_budgets", "direct_routes", "routing_changes")},
     )
-    try:
+    with failures_told(module, StateError, ValueError):
         found = preflight.findings(read_cluster(ClusterReader(options["kubeconfig"])), settings, options["node_facts"])
-    except cluster.ClusterError as error:
-        module.fail_json(msg=str(error), **error.facts)
-    except (StateError, ValueError) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=False, findings=found, refused=any(finding["level"] == preflight.REFUSED for finding in found))
 
 
