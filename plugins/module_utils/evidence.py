@@ -18,19 +18,15 @@ same. What was not measured is left out, never filled in. Pure.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.netops.cni_migration.plugins.module_utils import move_times
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import PREFIX, NodeView, Phase
 
 BEFORE = PREFIX + "before"
-TIMES = PREFIX + "times"
 CLEANED = PREFIX + "cleaned"
 REPORTED = PREFIX + "reported"
-
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 PARTIAL = "partial"
 RESIDUE = "residue"
@@ -40,22 +36,11 @@ MIGRATED = "migrated"
 def records(node: NodeView) -> dict[str, Any]:
     """The four records of a node; an absent one is empty. Raises :class:`ValueError` for one that cannot be read."""
     return {
-        "before": _record(node, BEFORE),
-        "times": _record(node, TIMES),
-        "cleaned": _record(node, CLEANED),
+        "before": node.json_annotation(BEFORE),
+        "times": move_times.of(node),
+        "cleaned": node.json_annotation(CLEANED),
         "reported": node.annotations.get(REPORTED, ""),
     }
-
-
-def _record(node: NodeView, key: str) -> dict[str, Any]:
-    text = node.annotations.get(key, "{}")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError(f"annotation {key} of node {node.name} is not a JSON object: {text[:100]}")
-    return value
 
 
 def timings(times: Mapping[str, Any]) -> dict[str, float]:
@@ -66,7 +51,7 @@ def timings(times: Mapping[str, Any]) -> dict[str, float]:
     measured = {key: times[key] for key in ("drain_s", "reboot_s", "verify_s") if key in times}
     for name, start in (("seconds", "started"), ("unschedulable_s", "cordoned")):
         if start in times and "finished" in times:
-            measured[name] = (_moment(times["finished"]) - _moment(times[start])).total_seconds()
+            measured[name] = move_times.epoch(times["finished"]) - move_times.epoch(times[start])
     return measured
 
 
@@ -74,7 +59,7 @@ def away_windows(times: Mapping[str, Any]) -> list[list[float | None]]:
     """When the node was out of the network for its reboot, in seconds since the epoch; the end is None while it lasts."""
     if "left" not in times:
         return []
-    return [[_epoch(times["left"]), _epoch(times["finished"]) if "finished" in times else None]]
+    return [[move_times.epoch(times["left"]), move_times.epoch(times["finished"]) if "finished" in times else None]]
 
 
 def rule_total(counts: Mapping[str, Any] | None) -> int | None:
@@ -101,14 +86,6 @@ def rule_change(before: Mapping[str, Any], cleaned: Mapping[str, Any]) -> dict[s
     if before:
         figures["before"] = _sum(rule_total(before["rules"][part]) for part in ("removed", "kept"))
     return {key: value for key, value in figures.items() if value is not None}
-
-
-def _moment(stamp: str) -> datetime:
-    return datetime.strptime(stamp, TIME_FORMAT).replace(tzinfo=timezone.utc)
-
-
-def _epoch(stamp: str) -> float:
-    return _moment(stamp).timestamp()
 
 
 def summary(nodes: Iterable[Mapping[str, Any]], *, old_world: bool, outside: Iterable[str]) -> dict[str, Any]:

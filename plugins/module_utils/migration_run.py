@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import eviction, node_state, verification_pod
+from ansible_collections.netops.cni_migration.plugins.module_utils import eviction, move_times, node_state, verification_pod
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import Cluster, ClusterError, Conflict, NotFound
 from ansible_collections.netops.cni_migration.plugins.module_utils.drain import Drain, Refused
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_plan import Plan, Snapshot, Step, describe, make_plan, records_drained, route
@@ -101,6 +101,7 @@ class Migration:
         self._settings = settings
         self._back = settings.wanted is Phase.FLANNEL
         self._means = {"rebooted": settings.rebooted, "in_place": settings.in_place}
+        self._reboot: dict[str, float] = {}
 
     def plan(self) -> None:
         """Read the cluster and say what :meth:`run` would do; changes nothing."""
@@ -141,12 +142,15 @@ class Migration:
             self.outcome.unmanaged = eviction.pod_names(pod for pod, _reason in plan.sorting.refused if eviction.controller(pod) is None)
             raise Refused(eviction.refusal_text(plan.sorting.refused))
 
+    def _since(self, started: float) -> float:
+        return round(self._clock.monotonic() - started, 2)
+
     def _take(self, step: Step) -> None:
         started = self._clock.monotonic()
         action: Callable[[], tuple[bool, str]] = getattr(self, f"_{step.value}")
         with self._explained(step.value, ADVICE[step].format(namespace=self._settings.namespace)):
             changed, detail = action()
-        self.outcome.steps.append(_report(step, self._clock.monotonic() - started, detail, changed))
+        self.outcome.steps.append(_report(step, self._since(started), detail, changed))
 
     @contextlib.contextmanager
     def _explained(self, step: str, advice: str) -> Iterator[None]:
@@ -184,6 +188,10 @@ class Migration:
     def _patch(self, patch: Patch) -> NodeView:
         return self._seen(self._api(lambda: self._cluster.patch_node(self._settings.node, patch)))
 
+    def _noted(self, patch: Patch, node: NodeView, **times: Any) -> Patch:
+        """The patch with what a move to Cilium records of itself; the way back keeps no such record."""
+        return move_times.forgotten(patch) if self._back else move_times.noted(patch, node, times)
+
     def _agents(self) -> list[dict[str, Any]]:
         pods = self._cluster.list_pods(node=self._settings.node, namespace=self._settings.namespace, selector=AGENT_SELECTOR)
         return [pod for pod in pods if not eviction.is_terminating(pod)]
@@ -198,7 +206,8 @@ class Migration:
             node = self._seen(self._cluster.get_node(self._settings.node))
             detail = self._describe(Step.CORDON, node)
             try:
-                self._seen(self._cluster.patch_node(node.name, node_state.cordon_patch(node, back=self._back)))
+                patch = node_state.cordon_patch(node, back=self._back)
+                self._seen(self._cluster.patch_node(node.name, self._noted(patch, node, **move_times.start(node, self._clock.time()))))
             except Conflict as exc:
                 raise NotYet(str(exc)) from exc
 
@@ -206,6 +215,7 @@ class Migration:
         return True, detail
 
     def _drain(self) -> tuple[bool, str]:
+        started = self._clock.monotonic()
         node = self._read_node()
         drain = Drain(self._cluster, self._clock, node.name, self._settings.policy, keep_tolerant=node.phase is Phase.DRAINED)
         try:
@@ -216,7 +226,7 @@ class Migration:
             self.outcome.blocked_by = drain.blocked_by
         recorded = records_drained(node)
         if recorded:
-            self._patch(node_state.drained_patch())
+            self._patch(self._noted(node_state.drained_patch(), node, drain_s=self._since(started)))
         return recorded or bool(drain.evicted), f"evicted {', '.join(drain.evicted)}" if drain.evicted else "no pod had to leave"
 
     def _label(self) -> tuple[bool, str]:
@@ -268,6 +278,7 @@ class Migration:
             return node
 
         node = wait_for(self._clock, self._settings.timeouts.reboot, booted)
+        self._reboot = move_times.reboot_seconds(node, self._clock.time())
         return False, f"boot {recorded} was followed by {node.boot_id}"
 
     def _recreate_pods(self) -> tuple[bool, str]:
@@ -286,6 +297,7 @@ class Migration:
         return bool(deleted), f"deleted {', '.join(sorted(deleted))}" if deleted else "no pod had an address of Flannel's"
 
     def _verify(self) -> tuple[bool, str]:
+        started = self._clock.monotonic()
         cidr = self._settings.flannel_pod_cidr if self._back else self._settings.pod_cidr
         attempts = Attempts()
         try:
@@ -296,7 +308,7 @@ class Migration:
             raise
         self._api(self._remove_verifier)
         if not self._back:
-            self._patch(node_state.verified_patch())
+            self._patch(self._noted(node_state.verified_patch(), self._read_node(), verify_s=self._since(started), **self._reboot))
         return True, f"a pod got {address} in {cidr} and the API server answered it ok"
 
     def _proof(self, cidr: str, attempts: Attempts) -> str:
@@ -336,7 +348,8 @@ class Migration:
     def _uncordon(self) -> tuple[bool, str]:
         node = self._read_node()
         detail = self._describe(Step.UNCORDON, node)
-        self._patch(node_state.release_patch(node, self._settings.wanted))
+        patch = node_state.release_patch(node, self._settings.wanted)
+        self._patch(self._noted(patch, node, finished=move_times.stamp(self._clock.time())))
         return True, detail
 
     def _delete(self, pod: eviction.Pod, grace_seconds: int | None = None) -> None:

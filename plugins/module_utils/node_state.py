@@ -18,6 +18,7 @@ or the new one, never half of it:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -33,7 +34,7 @@ CILIUM_LABEL = "io.cilium.migration/cilium-default"
 Patch = dict[str, Any]
 
 
-class StateError(Exception):
+class StateError(ValueError):
     """The Node carries a record that no version of this collection wrote."""
 
 
@@ -141,6 +142,17 @@ class NodeView:
     def awaits_reboot(self) -> bool:
         """True when only a reboot takes the node further, and the API has not shown it yet."""
         return self.phase in (Phase.SWITCHED, Phase.RESTORED) and self.boot_id == self.recorded_boot_id
+
+    def json_annotation(self, key: str) -> dict[str, Any]:
+        """The object in an annotation of ours, empty when there is none. Raises :class:`StateError`."""
+        text = self.annotations.get(key, "{}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise StateError(f"annotation {key} of node {self.name} is not a JSON object: {text[:100]}")
+        return value
 
     def record(self) -> dict[str, Any]:
         """What a diff shows of the node: only what a migration changes."""

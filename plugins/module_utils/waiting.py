@@ -27,12 +27,16 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    def time(self) -> float:
+        """Seconds since the epoch."""
+
 
 class SystemClock:
     """The machine's clock."""
 
     monotonic = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
+    time = staticmethod(time.time)
 
 
 class NotYet(Exception):

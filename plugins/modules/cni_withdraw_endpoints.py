@@ -17,12 +17,13 @@ description:
   - A drain leaves the pods of DaemonSets on the node, and they stay endpoints of their Services until the control plane has missed the
     node for 40 seconds. Until then a part of the new connections to those Services fails.
   - Marks these pods as not ready, as the control plane would do then, and waits until no Service sends them anything.
+  - Records on the Node when it left, if M(netops.cni_migration.cni_migrate_node) is moving it, for nobody can expect an answer from it any more.
 notes:
   - Stop the node's kubelet first, otherwise it marks the pods as ready again. The pods run on, and become ready by themselves when the kubelet is back.
   - Runs on the controller. In a play that targets nodes, delegate it to C(localhost).
-  - Rights needed in the cluster are list on services and endpointslices, and patch on pods/status.
-requirements:
-  - kubernetes >= 24.2.0 (Python, on the controller)
+  - Rights needed in the cluster are list on services and endpointslices, get and patch on nodes, and patch on pods/status.
+extends_documentation_fragment:
+  - netops.cni_migration.cluster
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying the cluster.
@@ -35,10 +36,6 @@ options:
     description: Name of the Node.
     type: str
     required: true
-  kubeconfig:
-    description: Path of the kubeconfig file on the controller. Its current context is used.
-    type: path
-    default: ~/.kube/config
   timeout:
     description: How long to wait for the API server and for the endpoints to be gone, in seconds.
     type: float
@@ -86,9 +83,11 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, withdrawal
+from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, move_times, withdrawal
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import NodeView, StateError
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import NotYet, SystemClock, TimedOut, wait_for
 
 
@@ -115,33 +114,39 @@ def withdraw(api: cluster.KubernetesCluster, node: str, pods: list[withdrawal.Po
     wait_for(clock, timeout, withdrawn)
 
 
+def record_departure(api: cluster.KubernetesCluster, node: str, check_mode: bool) -> bool:
+    """Record on the Node that it leaves now, unless that is recorded or it is not being moved; whether there was something to record."""
+    view = NodeView.from_api(api.get_node(node))
+    figures = move_times.departure(view, time.time())
+    if figures and not check_mode:
+        api.patch_node(node, move_times.noted({"metadata": {}}, view, figures))
+    return bool(figures)
+
+
 def run(module: AnsibleModule, api: cluster.KubernetesCluster) -> dict[str, Any]:
     """Do it, unless in check mode, and return what the module returns."""
     node, timeout = module.params["node"], module.params["timeout"]
+    recorded = wait_for(SystemClock(), timeout, lambda: record_departure(api, node, module.check_mode))
     pods = wait_for(SystemClock(), timeout, lambda: serving(api, node))
     names = ["/".join(pod) for pod in pods]
     if pods and not module.check_mode:
         withdraw(api, node, pods, timeout)
         time.sleep(module.params["settle"])
-    return {"changed": bool(pods), "withdrawn": names, "diff": {"before": {"serving": names}, "after": {"serving": []}}}
+    return {"changed": bool(pods) or recorded, "withdrawn": names, "diff": {"before": {"serving": names}, "after": {"serving": []}}}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
+    module = cluster_module(
+        {
             "node": {"type": "str", "required": True},
-            "kubeconfig": {"type": "path", "default": "~/.kube/config"},
             "timeout": {"type": "float", "default": 60},
             "settle": {"type": "float", "default": 3},
-        },
-        supports_check_mode=True,
+        }
     )
-    if not cluster.HAS_KUBERNETES:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=cluster.KUBERNETES_IMPORT_ERROR)
     try:
         module.exit_json(**run(module, cluster.KubernetesCluster(module.params["kubeconfig"])))
-    except (cluster.ClusterError, TimedOut) as exc:
+    except (cluster.ClusterError, StateError, TimedOut) as exc:
         module.fail_json(msg=f"node {module.params['node']}, step withdraw: {exc}. Start its kubelet to bring its pods back, or run again to go on.")
 
 

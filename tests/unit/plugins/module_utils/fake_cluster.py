@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from typing import Any, Callable
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import ApiUnavailable, Conflict, EvictionBlocked, NotFound
+from ansible_collections.netops.cni_migration.plugins.module_utils.move_times import TIMES
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import CILIUM_LABEL
 
 NODE = "k8s-w1"
+EPOCH = 1_700_000_000.0
 DAEMON_SET = [{"kind": "DaemonSet", "name": "ds", "controller": True}]
 REPLICA_SET = [{"kind": "ReplicaSet", "name": "rs", "controller": True}]
 
@@ -35,6 +38,9 @@ class FakeClock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def time(self) -> float:
+        return EPOCH + self.now
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -172,11 +178,14 @@ class FakeCluster:
         return next(p for p in self.pods.values() if p["metadata"]["labels"].get("k8s-app") == "cilium")
 
     def marks(self) -> dict[str, Any]:
-        """All that is left on the node and that a run could have changed."""
+        """All that is left on the node and that a run could have changed; of the record of its times only what it tells of, not when."""
         metadata = self.node["metadata"]
+        annotations = dict(metadata["annotations"])
+        if TIMES in annotations:
+            annotations[TIMES] = sorted(json.loads(annotations[TIMES]))
         return {
             "labels": metadata["labels"],
-            "annotations": metadata["annotations"],
+            "annotations": annotations,
             "spec": self.node["spec"],
             "pods": sorted(p["metadata"]["name"] for p in self.pods.values() if p["metadata"]["labels"].get("k8s-app") != "cilium"),
         }

@@ -7,13 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fake_cluster import DAEMON_SET, NODE, REPLICA_SET, FakeClock, FakeCluster, Killed, pod
+from fake_cluster import DAEMON_SET, EPOCH, NODE, REPLICA_SET, FakeClock, FakeCluster, Killed, pod
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.netops.cni_migration.plugins.module_utils import move_times
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_run import Migration, MigrationError, Settings, Timeouts
-from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import CILIUM_LABEL, STATE_LABEL, Phase
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import CILIUM_LABEL, STATE_LABEL, NodeView, Phase
 
 LEAVING = (pod("web", owners=REPLICA_SET), pod("cache", owners=REPLICA_SET), pod("proxy", namespace="kube-system", owners=DAEMON_SET))
 
@@ -87,10 +88,25 @@ def test_the_road_to_cilium() -> None:
     assert names(go(cluster, "migrated")) == ["uncordon"]
     assert cluster.marks() == {
         "labels": {"kubernetes.io/hostname": NODE, CILIUM_LABEL: "true", STATE_LABEL: "migrated"},
-        "annotations": {"theirs": "kept"},
+        "annotations": {"theirs": "kept", move_times.TIMES: ["cordoned", "drain_s", "finished", "started", "verify_s"]},
         "spec": {},
         "pods": ["proxy"],
     }
+
+
+def test_the_times_of_a_move_are_on_the_node() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    view = NodeView.from_api(cluster.node)
+    cluster.patch_node(NODE, move_times.noted({"metadata": {}}, view, move_times.departure(view, cluster.clock.time())))
+    left = cluster.clock.now
+    cluster.reboot()
+    go(cluster, "migrated")
+    times = move_times.of(NodeView.from_api(cluster.node))
+    assert times["started"] == times["cordoned"] == move_times.stamp(EPOCH)
+    assert times["finished"] == move_times.stamp(cluster.clock.time())
+    assert times["drain_s"] > 0 and times["verify_s"] > 0
+    assert times["reboot_s"] + times["verify_s"] == pytest.approx(cluster.clock.now - left, abs=1)
 
 
 def test_the_road_without_a_reboot() -> None:

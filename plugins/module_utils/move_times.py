@@ -1,0 +1,80 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a node's move began and ended, and what it took, kept on the Node in one annotation. Pure.
+
+A move that is interrupted keeps its first start, for so long the node was away. Each figure is written by the patch that records
+the step it belongs to, so no figure speaks of a step that was not reached.
+
+=============  ================================================================================================
+``started``    the first look at the node that led to its move
+``cordoned``   when the move took it out of service; absent when somebody else had cordoned it before
+``left``       when it was about to leave the network for its reboot; absent when it was switched in place
+``finished``   when it was given back
+``drain_s``    seconds until every pod that had to leave was gone
+``reboot_s``   seconds from ``left`` until the node and its Cilium agent were Ready again
+``verify_s``   seconds until the verification pod had proved the network
+=============  ================================================================================================
+
+Moments are UTC as ``TIME_FORMAT`` has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import PREFIX, NodeView, Patch
+
+TIMES = PREFIX + "times"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def stamp(moment: float) -> str:
+    """Seconds since the epoch as the annotation has them."""
+    return datetime.fromtimestamp(moment, timezone.utc).strftime(TIME_FORMAT)
+
+
+def epoch(text: str) -> float:
+    """A stamp in seconds since the epoch. Raises :class:`ValueError`."""
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp()
+
+
+def of(node: NodeView) -> dict[str, Any]:
+    """What is recorded of the node's move; empty before it. Raises StateError."""
+    return node.json_annotation(TIMES)
+
+
+def start(node: NodeView, now: float) -> dict[str, Any]:
+    """What the patch that cordons the node has to record: nothing when an interrupted move goes on."""
+    if of(node):
+        return {}
+    return {"started": stamp(now), **({} if node.unschedulable else {"cordoned": stamp(now)})}
+
+
+def departure(node: NodeView, now: float) -> dict[str, Any]:
+    """What is to be recorded before the node reboots: nothing when it is not being moved, or was about to leave before."""
+    return {"left": stamp(now)} if of(node) and "left" not in of(node) else {}
+
+
+def reboot_seconds(node: NodeView, now: float) -> dict[str, float]:
+    """How long the node has been away, when it left for a reboot."""
+    left = of(node).get("left")
+    return {"reboot_s": round(now - epoch(left), 1)} if left else {}
+
+
+def noted(patch: Patch, node: NodeView, figures: Mapping[str, Any]) -> Patch:
+    """The patch, which also adds the figures to what is recorded on ``node``."""
+    return _annotated(patch, json.dumps({**of(node), **figures})) if figures else patch
+
+
+def forgotten(patch: Patch) -> Patch:
+    """The patch, which also removes the record: a node that goes back has no move to tell of."""
+    return _annotated(patch, None)
+
+
+def _annotated(patch: Patch, text: str | None) -> Patch:
+    metadata = patch["metadata"]
+    return {**patch, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), TIMES: text}}}
