@@ -24,6 +24,8 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log imp
 OK, LOST, UNKNOWN = "ok", "lost", "unknown"
 
 KINDS = ("host", "pod", "target")
+ABSENCE_MS = 1000.0
+"""A silence of the API server that is longer is looked into."""
 RESTART_SECONDS = 20.0
 """How long after a node's return its probers may take to run again before that counts as not having looked."""
 POD_PATHS = ("pod-same", "pod-other")
@@ -97,7 +99,7 @@ class Analysis:
         failures: list[dict[str, Any]] = []
         gaps: list[dict[str, Any]] = []
         api_gaps: list[dict[str, Any]] = []
-        silence_ms = 0.0
+        silences: list[Event] = []
         for key, event in sorted([*self._events, *self._lasting.values()], key=lambda item: item[1].time):
             entry = {
                 "t": round(event.time, 3),
@@ -109,11 +111,24 @@ class Analysis:
             }
             if event.what == "gap":
                 of_api = event.path.name == API_SERVER
-                silence_ms = max(silence_ms, event.ms if of_api else 0.0)
+                if of_api:
+                    silences.append(event)
                 self._judge_gap(key, event, excuses, entry, api_gaps if of_api else gaps)
             else:
                 self._judge_probe(key, event, excuses, entry, failures)
-        return self._assemble(failures, gaps, {"longest_silence_ms": silence_ms, "gaps": api_gaps}, self._coverage(excuses))
+        longest_ms = max((event.ms for event in silences), default=0.0)
+        api_server = {"longest_silence_ms": longest_ms, "absence": self._absence(silences, excuses), "gaps": api_gaps}
+        return self._assemble(failures, gaps, api_server, self._coverage(excuses))
+
+    def _absence(self, silences: Iterable[Event], excuses: Excuses) -> dict[str, Any] | None:
+        """The longest silence of the API server as a node saw it that was there itself, and which of the API server's nodes was away then."""
+        seen = [event for event in silences if event.ms > ABSENCE_MS and not excuses.away.get(event.prober.node, NEVER).touch(event.span)]
+        if not seen:
+            return None
+        longest = max(seen, key=lambda event: event.ms)
+        away = {node: seconds(excuses.away.get(node, NEVER).within(longest.span)) for node in self._scope.control_plane}
+        node = max((node for node in away if away[node]), key=away.__getitem__, default=None)
+        return {"start": round(longest.span.start, 3), "end": round(longest.span.end, 3), "ms": longest.ms, "node": node}
 
     def _judge_gap(self, key: str, event: Event, excuses: Excuses, entry: dict[str, Any], gaps: list[dict[str, Any]]) -> None:
         net_ms = round(excuses.gap_ms(event), 2)

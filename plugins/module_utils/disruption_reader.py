@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the probers of the disruption monitor hand out, read through the API server's proxy to their pods."""
+"""What the probers of the disruption monitor hand out, read through the API server's proxy to their pods, and what the API tells of an absence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils import api_absence, cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 
 CONFIG_MAP = "monitor"
@@ -60,6 +60,12 @@ class Monitor(ClusterReader):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 yield line.decode("utf-8", "replace")
+
+    def starts(self, node: str) -> dict[str, list[float]]:
+        """When the kubelet of a control plane node and its static pods were started, by the node's clock: see :func:`api_absence.marks`."""
+        # The events of a Node are in the default namespace. kube-proxy tells of its start by the same reason.
+        events = self.list_events("default", f"involvedObject.kind=Node,involvedObject.name={node},reason=Starting,source=kubelet")
+        return api_absence.marks(self.list_pods(node=node, namespace="kube-system", selector="tier=control-plane"), events)
 
     def _get(self, pod: str, port: int, path: str) -> bytes:
         return cluster._request(f"read {path} of pod", self._core.connect_get_namespaced_pod_proxy_with_path, f"{pod}:{port}", self._namespace, path)

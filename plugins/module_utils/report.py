@@ -199,7 +199,15 @@ def api_server(found: Evidence) -> Html:
     if not told:
         return Html("")
     note = "It is measured apart: with a single control plane node nobody answers while that node reboots."
-    return section("API server", element("p", note), facts("As the probers saw it", told))
+    content: list[object] = [element("p", note)]
+    if absence := report_model.api_absence(found):
+        content.append(element("p", absence))
+    if (told.get("absence") or {}).get("shares"):
+        note = "The machine's share lasts until the kubelet has started, the kubelet's until the container of etcd has, and etcd's until that of the "
+        note += "API server has; the rest is the API server's. These moments are known to a whole second."
+        content.append(element("p", note, class_="muted"))
+    content.append(facts("As the probers saw it", {key: value for key, value in told.items() if key != "absence"}))
+    return section("API server", *content)
 
 
 def where_time_went(found: Evidence) -> Html:

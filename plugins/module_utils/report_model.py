@@ -8,16 +8,14 @@ Where something was not measured or an older evidence lacks it, that is said, an
 
 from __future__ import annotations
 
-import calendar
 import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import evidence, timeline
-from ansible_collections.netops.cni_migration.plugins.module_utils.report_html import milliseconds, words
+from ansible_collections.netops.cni_migration.plugins.module_utils import evidence, move_times, timeline
+from ansible_collections.netops.cni_migration.plugins.module_utils.report_html import milliseconds, seconds, words
 
 GOOD, BAD, UNSURE = "good", "bad", "unsure"
 
@@ -87,11 +85,6 @@ def _lost(disruption: Mapping[str, Any] | None) -> Verdict:
     return Verdict(UNSURE, f"Whether requests were lost is unknown{seen}", reasons)
 
 
-def epoch(stamp: str) -> float:
-    """A UTC stamp of the evidence in seconds since the epoch."""
-    return float(calendar.timegm(time.strptime(stamp, evidence.TIME_FORMAT)))
-
-
 class Path(NamedTuple):
     """A probe path in words: from where, to where, over which connection, and the CNI at both ends."""
 
@@ -151,7 +144,7 @@ def spans(found: Evidence) -> list[dict[str, Any]]:
     if found.records:
         return timeline.spans(found.records)
     return [
-        {"lane": node["name"], "phase": "move", "start": epoch(node["times"]["started"]), "end": epoch(node["times"]["finished"])}
+        {"lane": node["name"], "phase": "move", "start": move_times.epoch(node["times"]["started"]), "end": move_times.epoch(node["times"]["finished"])}
         for node in found.nodes
         if {"started", "finished"} <= node["times"].keys()
     ]
@@ -179,6 +172,18 @@ def gaps(found: Evidence) -> list[dict[str, Any]]:
         record = None if gap["task"] else timeline.running(found.records, gap["t"], gap["end"])
         told.append({**gap, "task": record["task"], "host": record["host"]} if record else dict(gap))
     return told
+
+
+def api_absence(found: Evidence) -> str:
+    """How long the API server was silent and what of it was whose, in a sentence; empty when it never was or that is not known."""
+    told = ((found.disruption or {}).get("api_server") or {}).get("absence")
+    if not told:
+        return ""
+    silent = f"The API server was silent for {seconds(told['ms'] / 1000)} while"
+    if told["node"] is None:
+        return f"{silent} no node of the control plane was away."
+    shares = [f"{share['what']} {seconds(share['seconds'])} ({100_000 * share['seconds'] / told['ms']:.0f} %)" for share in told["shares"]]
+    return f"{silent} {told['node']} was away" + (f": {', '.join(shares)}." if shares else "; what of it took how long is not known.")
 
 
 def causes(failures: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str, int]]:

@@ -42,7 +42,7 @@ _PHASES = {
     "verify": "#1f8175",
     "uncordon": "#3b8757",
     "ending": "#ad4f8a",
-    "remove Flannel": "#a0653a",
+    "remove old": "#a0653a",
     "clean": "#66802a",
     "evidence": "#6f7b8a",
     "return": "#a0653a",

@@ -40,12 +40,12 @@ _PHASE_OF_FILE = {
     "install_cilium": "prepare",
     "node_config": "prepare",
     "node": "record",
-    "record_before": "record",
+    "record_before": "prepare",
     "spread_dns": "spread DNS",
     "reboot_node": "reboot",
     "ending": "ending",
     "finish": "ending",
-    "remove_flannel": "remove Flannel",
+    "remove_old": "remove old",
     "clean_node": "clean",
     "evidence": "evidence",
     "rollback": "return",
@@ -57,7 +57,7 @@ MOVE_PHASES = ("record", "spread DNS", "drain", "switch", "reboot", "verify", "u
 NODE_PHASES = (*MOVE_PHASES, "clean", "return")
 """The phases in which one node is worked on; in the others it is the cluster as a whole."""
 
-PHASES = ("preflight", "monitor", "prepare", *MOVE_PHASES, "ending", "remove Flannel", "clean", "evidence", "return")
+PHASES = ("preflight", "monitor", "prepare", *MOVE_PHASES, "ending", "remove old", "clean", "evidence", "return")
 """Every phase, in the order of a migration."""
 
 # What only the controller does, in no time worth the name.
@@ -137,20 +137,25 @@ def lane(record: Record) -> str:
 
 
 def spans(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The phases as stretches of time, ``{lane, phase, start, end}``: what follows each other in one lane, phase and run is one."""
+    """The phases as stretches of time, ``{lane, phase, start, end}``.
+
+    What follows each other in one lane, phase and run is one stretch, unless another phase of the run began in between in any lane.
+    """
     found: list[dict[str, Any]] = []
-    last: dict[str, tuple[dict[str, Any], Record]] = {}
+    last: dict[tuple[Any, str], dict[str, Any]] = {}
+    begun: dict[Any, dict[str, float]] = {}
     for record in records:
-        phase, where = record.get("phase"), lane(record)
+        phase, run, where = record.get("phase"), record.get("run"), lane(record)
         if not phase or record["status"] == "skipped":
             continue
-        span, former = last.get(where, (None, None))
-        if span and former and (span["phase"], former.get("run")) == (phase, record.get("run")):
+        latest = begun.setdefault(run, {})
+        latest[phase] = record["start"]
+        span = last.get((run, where))
+        if span and span["phase"] == phase and not any(start >= span["end"] for other, start in latest.items() if other != phase):
             span["end"] = max(span["end"], record["end"])
         else:
-            span = {"lane": where, "phase": phase, "start": record["start"], "end": record["end"]}
-            found.append(span)
-        last[where] = (span, record)
+            last[run, where] = {"lane": where, "phase": phase, "start": record["start"], "end": record["end"]}
+            found.append(last[run, where])
     return found
 
 

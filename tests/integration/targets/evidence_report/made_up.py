@@ -24,8 +24,6 @@ HOSTILE = "<script>alert(1)</script>"
 ROLE = "netops.cni_migration."
 MOVE = (
     ("node | Read where the node stands", f"{ROLE}cni_migration_info", "record", 1.4, None),
-    ("record_before | Read the network of the node", f"{ROLE}cni_node_info", "record", 0.8, None),
-    ("record_before | Record it on the node", "kubernetes.core.k8s", "record", 1.2, None),
     ("move_node | Cordon and drain the node", f"{ROLE}cni_migrate_node", "drain", 11.3, 10.1),
     ("move_node | Label the node and restart its Cilium agent", f"{ROLE}cni_migrate_node", "switch", 9.2, 8.3),
     ("reboot_node | Take what is left on the node out of its Services", f"{ROLE}cni_withdraw_endpoints", "reboot", 3.1, None),
@@ -33,10 +31,12 @@ MOVE = (
     ("move_node | Prove that the node was renewed, and its network", f"{ROLE}cni_migrate_node", "verify", 17.8, 16.9),
     ("move_node | Uncordon the node", f"{ROLE}cni_migrate_node", "uncordon", 2.1, 0.4),
 )
+COLLECT = (("collect | Read and judge the logs", f"{ROLE}disruption_info", "monitor", 3.2, None),)
 PREPARE = (
     ("preflight | Read the network of the node", f"{ROLE}cni_node_info", "preflight", 1.1, None),
     ("preflight | Compare with what the cluster uses", f"{ROLE}cni_preflight_info", "preflight", 2.0, None),
     ("start | Apply the manifests of the probers", "kubernetes.core.k8s", "monitor", 6.5, None),
+    ("record_before | Record it on the node", "kubernetes.core.k8s", "prepare", 1.2, None),
     ("release | Install or upgrade Cilium", "kubernetes.core.helm", "prepare", 5.2, None),
     ("release | Wait until every agent and the operator run with these values", "kubernetes.core.k8s_info", "prepare", 38.0, None),
     ("node_config | Create the CiliumNodeConfigs", "kubernetes.core.k8s", "prepare", 1.5, None),
@@ -44,8 +44,8 @@ PREPARE = (
 ENDING = (
     ("release | Install or upgrade Cilium", "kubernetes.core.helm", "ending", 4.0, None),
     ("release | Wait until every agent and the operator run with these values", "kubernetes.core.k8s_info", "ending", 71.0, None),
-    ("finish | Delete kube-proxy", "kubernetes.core.k8s", "ending", 5.4, None),
-    ("remove_flannel | Uninstall the release", "kubernetes.core.helm", "remove Flannel", 8.7, None),
+    ("remove_old | Uninstall Flannel's release", "kubernetes.core.helm", "remove old", 2.7, None),
+    ("remove_old | Delete kube-proxy and the CiliumNodeConfigs", "kubernetes.core.k8s", "remove old", 5.4, None),
 )
 CLEAN = (
     ("clean_node | Delete its links", "ansible.builtin.command", "clean", 1.2, 0.1),
@@ -77,6 +77,7 @@ def course() -> list[dict[str, Any]]:
     run(PREPARE, NODES[:1], "Check the cluster and put Cilium beside Flannel")
     for node, stretch in zip((*WORKERS, NODES[0]), (1.0, 0.94, 1.32)):
         run(MOVE, (node,), "Move the node", stretch)
+        run(COLLECT, (node,), "Move the node")
     run(ENDING, NODES[:1], "Leave the old network behind")
     run(CLEAN, NODES, "Leave the old network behind")
     return records
@@ -96,7 +97,7 @@ def kept(foreign: int) -> dict[str, Any]:
 
 def node_file(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     """What ``nodes/<name>.json`` holds."""
-    mine = [record for record in records if record["host"] == name and record["play"] == "Move the node"]
+    mine = [record for record in records if record["host"] == name and record["play"] == "Move the node" and record["phase"] != "monitor"]
     took = {record["phase"]: record["end"] - record["start"] for record in mine}
     dns = {"check": "dns", "fact": "both replicas of cluster DNS run on k8s-ctr", "advice": "they are spread before a node is drained"}
     single = {"check": "replicas", "fact": f"Deployment shop/{HOSTILE} has one replica", "advice": "it is away while it moves"}
@@ -109,8 +110,8 @@ def node_file(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
         "cni": "cilium",
         "times": {
             "started": stamp(mine[0]["start"]),
-            "cordoned": stamp(mine[3]["start"]),
-            "left": stamp(mine[5]["start"]),
+            "cordoned": stamp(mine[1]["start"]),
+            "left": stamp(mine[3]["start"]),
             "finished": stamp(mine[-1]["end"]),
             "drain_s": round(took["drain"], 1),
             "reboot_s": round(took["reboot"], 1),
@@ -162,6 +163,14 @@ def paths(chance: random.Random) -> dict[str, dict[str, Any]]:
     return found
 
 
+def absence(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """How long the API server was silent while its node rebooted, and what of it was whose."""
+    reboot = next(record for record in records if record["host"] == NODES[0] and record["task"].endswith("Reboot the node"))
+    shares = {"machine": 7.12, "kubelet": 4.0, "etcd": 2.0, "apiserver": 8.36}
+    span = {"start": reboot["start"] + 2.88, "end": reboot["start"] + 24.36, "ms": 21480.0}
+    return {**span, "node": NODES[0], "shares": [{"what": what, "seconds": seconds} for what, seconds in shares.items()]}
+
+
 def disruption(records: list[dict[str, Any]], failed: int) -> dict[str, Any]:
     """What the monitor measured, with ``failed`` lost requests."""
     chance = random.Random(5)
@@ -202,6 +211,7 @@ def disruption(records: list[dict[str, Any]], failed: int) -> dict[str, Any]:
         reason = "target away"
         failures.append({"t": BEGAN + number, "path": kind, "source": "k8s-ctr", "target": "k8s-w1", "error": "timeout", "ms": 2000.0, "excused": reason})
     requests = sum(series["requests"])
+    api_server = {"requests": 8123, "failed": 0, "excused": 402, "late": 3, "max_gap_ms": 96.0, "longest_silence_ms": 21480.0}
     seen = {"incarnations": 2, "seconds": round(end - first, 1), "holes": [], "cpu_percent": 1.31, "max_lag_ms": 38.4, "answers": True}
     for values in by_path.values():
         values["requests"] = requests // len(by_path)
@@ -217,7 +227,7 @@ def disruption(records: list[dict[str, Any]], failed: int) -> dict[str, Any]:
         "failures": failures,
         "series": {"start": first, "paths": {"pod/pod-other": series}},
         "probers": [{"node": node, "kind": kind, **seen} for node in NODES for kind in ("host", "pod", "target")],
-        "api_server": {"requests": 8123, "failed": 0, "excused": 402, "late": 3, "max_gap_ms": 96.0, "longest_silence_ms": 21480.0},
+        "api_server": {**api_server, "absence": absence(records)},
         "verdict": "lost" if failed else "ok",
         "reasons": [f"{failed} requests between pods failed"] if failed else [],
     }

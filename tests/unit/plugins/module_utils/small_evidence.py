@@ -71,6 +71,11 @@ def gap(start: float, net_ms: float, **changes: Any) -> dict[str, Any]:
     return {"t": BEGAN + start, "end": BEGAN + start + net_ms / 1000, "ms": net_ms + 20, "net_ms": net_ms, **where, **changes}
 
 
+def absence(**changes: Any) -> dict[str, Any]:
+    shares = [{"what": "machine", "seconds": 9.2}, {"what": "kubelet", "seconds": 6.1}, {"what": "etcd", "seconds": 0.0}, {"what": "apiserver", "seconds": 5.2}]
+    return {"start": BEGAN + 30, "end": BEGAN + 50.5, "ms": 20500.0, "node": "w1", "shares": shares, **changes}
+
+
 def disruption(**changes: Any) -> dict[str, Any]:
     return {
         "requests": 123456,
@@ -84,7 +89,7 @@ def disruption(**changes: Any) -> dict[str, Any]:
         "failures": [],
         "series": series({"pod/pod-other": ([600] * 60, [0] * 60, [0, 0, 0, 1] + [0] * 56, [4.5] * 60)}),
         "probers": [prober()],
-        "api_server": {"requests": 900, "failed": 0, "longest_silence_ms": 21500.0},
+        "api_server": {"requests": 900, "failed": 0, "longest_silence_ms": 21500.0, "absence": absence()},
         "verdict": "ok",
         "reasons": [],
         **changes,

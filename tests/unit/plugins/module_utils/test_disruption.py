@@ -224,6 +224,8 @@ def test_the_api_server_is_told_of_apart() -> None:
     assert report["max_gap_ms"] == 0.0
     (found,) = report["api_server"].pop("gaps")
     assert found["net_ms"] == 700.0
+    absence = report["api_server"].pop("absence")
+    assert absence == {"start": BEGAN + 20.5, "end": BEGAN + 29.5, "ms": 9000.0, "node": "ctr"}
     assert report["api_server"] == {"requests": 1200, "failed": 1, "excused": 1, "late": 0, "max_gap_ms": 700.0, "longest_silence_ms": 9000.0}
     assert report["gaps"] == []
     assert report["reasons"] == ["1 of 1200 requests to the API server failed", "no request was made"]
@@ -232,6 +234,34 @@ def test_the_api_server_is_told_of_apart() -> None:
 def test_a_worker_that_is_away_does_not_excuse_the_api_server() -> None:
     report = analyse(cluster(1, path("api-server"), failure(1, 21.0)), away={"w1": [[20.0, 30.0]]})
     assert report["api_server"]["failed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("away", "node"),
+    [
+        ({}, None),
+        ({"w1": [[20.0, 30.0]]}, None),
+        ({"ctr": [[20.0, 30.0]], "w1": [[10.0, 21.0]]}, "ctr"),
+        ({"ctr": [[5.0, 22.0]], "w1": [[20.0, 35.0]]}, "w1"),
+    ],
+)
+def test_an_absence_is_of_the_control_plane_node_that_was_away_most_of_it(away: dict[str, Any], node: str | None) -> None:
+    control_plane = ("ctr",) if node is None else ("ctr", "w1")
+    report = analyse(cluster(1, path("api-server"), gap(1, 20.5, 9000.0)), away=away, control_plane=control_plane)
+    assert report["api_server"]["absence"]["node"] == node
+
+
+def test_who_was_away_itself_does_not_witness_an_absence() -> None:
+    logs = {(log.node, log.kind): log for log in cluster(1, path("api-server"), gap(1, 20.5, 9000.0))}
+    logs["ctr", "host"] = Log("ctr", "host", paths={1: path("api-server")}, events=[gap(1, 20.0, 15_000.0)])
+    found = analyse(logs.values(), away={"ctr": [[20.0, 30.0]]})["api_server"]
+    assert (found["longest_silence_ms"], found["absence"]["ms"]) == (15_000.0, 9000.0)
+    assert analyse(logs.values(), away={"ctr": [[20.0, 30.0]], "w2": [[29.0, 40.0]]})["api_server"]["absence"] is None
+
+
+def test_a_silence_of_no_more_than_a_second_is_no_absence() -> None:
+    assert analyse(cluster(1, path("api-server"), gap(1, 20.5, 1000.0)))["api_server"]["absence"] is None
+    assert analyse(cluster(1, to(TARGET), gap(1, 20.5, 9000.0)))["api_server"]["absence"] is None
 
 
 def test_without_requests_nothing_is_known() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.io
 import pytest
-from small_evidence import BEGAN, PATH, disruption, evidence, gap, node, prober, record, series, summary
+from small_evidence import BEGAN, PATH, absence, disruption, evidence, gap, node, prober, record, series, summary
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import report, report_html, report_plots
 
@@ -73,6 +73,7 @@ def test_the_first_line_is_the_verdict() -> None:
         "plot rules",
         "None: no path was silent for more than 250 ms",
         "longest silence 21.5 s",
+        "The API server was silent for 20.5 s while w1 was away: machine 9.2 s (45 %),",
         "Ansible's own overhead 3.0 s (5 %)",
         "lo, cni0",
         "one replica",
@@ -94,6 +95,13 @@ def test_what_was_not_measured_is_said() -> None:
     assert "Neither the tasks nor the requests were recorded." in bare.text
     assert "Not cleaned yet: w1." in bare.text
     assert "Preflight found nothing" in bare.text
+
+
+def test_evidence_that_knows_of_no_absence_has_its_section_all_the_same() -> None:
+    text = page(disruption=disruption(api_server={"requests": 900, "longest_silence_ms": 21500.0})).words
+    assert "longest silence 21.5 s" in text
+    assert "API server was silent" not in text
+    assert "absence" not in page().words
 
 
 def test_each_gap_has_its_task_and_host() -> None:
@@ -125,7 +133,7 @@ def test_no_name_becomes_markup_anywhere() -> None:
         gaps=[gap(0, 900.0, path=HOSTILE, source=HOSTILE, target=HOSTILE, task=HOSTILE, host=HOSTILE)],
         failures=[{"path": HOSTILE, "error": HOSTILE, "excused": HOSTILE}],
         by_path={HOSTILE: disruption()["by_path"][PATH], f"{HOSTILE}/a/b/c": disruption()["by_path"][PATH]},
-        api_server={HOSTILE: HOSTILE},
+        api_server={HOSTILE: HOSTILE, "absence": absence(node=HOSTILE)},
         probers=[prober(node=HOSTILE, kind=HOSTILE)],
         reasons=[HOSTILE],
         verdict="lost",

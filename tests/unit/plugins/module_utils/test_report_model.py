@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from small_evidence import BEGAN, PATH, disruption, evidence, gap, node, record, rules, series, summary
+from small_evidence import BEGAN, PATH, absence, disruption, evidence, gap, node, record, rules, series, summary
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import report_model as model
 
@@ -119,7 +119,7 @@ def test_seconds_are_summed_by_phase_and_lane_in_the_order_of_a_migration() -> N
     records = [record(0, 10, "drain"), record(11, 13, "prepare"), record(14, 15, "drain"), record(16, 18, "drain", "w2")]
     assert {key: list(value.items()) for key, value in model.phase_seconds(evidence(records=records)).items()} == {
         "prepare": [("cluster", 2)],
-        "drain": [("w1", 15), ("w2", 2)],
+        "drain": [("w1", 11), ("w2", 2)],
     }
 
 
@@ -129,6 +129,31 @@ def test_a_gap_without_a_task_gets_the_one_that_ran() -> None:
     assert [(each["task"], each["host"]) for each in found] == [("theirs", "w9"), ("a task of drain", "w1")]
     assert model.gaps(evidence(disruption=disruption(gaps=[bare]), records=[])) == [bare]
     assert model.gaps(evidence(disruption=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        (
+            {"absence": absence()},
+            "The API server was silent for 20.5 s while w1 was away: machine 9.2 s (45 %), kubelet 6.1 s (30 %), etcd 0.0 s (0 %), apiserver 5.2 s (25 %).",
+        ),
+        (
+            {"absence": absence(shares=[{"what": "machine and kubelet", "seconds": 15.3}, {"what": "etcd and apiserver", "seconds": 5.2}])},
+            "The API server was silent for 20.5 s while w1 was away: machine and kubelet 15.3 s (75 %), etcd and apiserver 5.2 s (25 %).",
+        ),
+        ({"absence": absence(shares=[])}, "The API server was silent for 20.5 s while w1 was away; what of it took how long is not known."),
+        ({"absence": absence(node=None, shares=[])}, "The API server was silent for 20.5 s while no node of the control plane was away."),
+        ({"absence": None}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_absence_of_the_api_server_is_told_with_its_shares(told: dict[str, Any], sentence: str) -> None:
+    assert model.api_absence(evidence(disruption=disruption(api_server=told))) == sentence
+
+
+def test_without_a_monitor_no_absence_is_known() -> None:
+    assert model.api_absence(evidence(disruption=None)) == ""
 
 
 def test_the_ledger_is_counted_by_cause() -> None:

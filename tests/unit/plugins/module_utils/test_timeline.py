@@ -75,6 +75,10 @@ def test_the_task_of_a_gap_is_the_one_that_covers_most_of_it() -> None:
     assert running(-5, -4) is None
 
 
+def stretches(records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(span["lane"], span["phase"], span["start"], span["end"]) for span in timeline.spans(records)]
+
+
 def test_what_follows_each_other_in_one_lane_phase_and_run_is_one_stretch() -> None:
     records = [
         record(0, 2, "preflight", "w1"),
@@ -88,13 +92,44 @@ def test_what_follows_each_other_in_one_lane_phase_and_run_is_one_stretch() -> N
         record(20, 21, "clean", "w1", run=2.0),
         record(30, 31, ""),
     ]
-    assert [(span["lane"], span["phase"], span["start"], span["end"]) for span in timeline.spans(records)] == [
+    assert stretches(records) == [
         ("cluster", "preflight", 0, 3),
         ("w1", "drain", 4, 8),
         ("w1", "clean", 9, 13),
         ("w2", "clean", 9, 11),
         ("w1", "clean", 20, 21),
     ]
+
+
+def test_a_stretch_ends_when_another_phase_begins_in_any_lane() -> None:
+    records = [
+        record(0, 2, "monitor"),
+        record(3, 5, "drain"),
+        record(5, 6, "drain"),
+        record(7, 8, "monitor"),
+        record(8, 9, "monitor"),
+        record(10, 11, "drain", "w2"),
+        record(12, 13, "monitor", "w2"),
+        record(14, 15, "drain"),
+    ]
+    assert stretches(records) == [
+        ("cluster", "monitor", 0, 2),
+        ("w1", "drain", 3, 6),
+        ("cluster", "monitor", 7, 9),
+        ("w2", "drain", 10, 11),
+        ("cluster", "monitor", 12, 13),
+        ("w1", "drain", 14, 15),
+    ]
+
+
+@pytest.mark.parametrize("between", [record(3, 4, "drain", status="skipped"), record(3, 4, ""), record(3, 4, "drain", run=0.0)])
+def test_a_stretch_goes_on_over_what_is_no_other_work_of_its_run(between: dict[str, Any]) -> None:
+    assert ("cluster", "monitor", 0, 6) in stretches([record(0, 2, "monitor"), between, record(5, 6, "monitor")])
+
+
+def test_phases_of_several_nodes_at_once_are_one_stretch_each() -> None:
+    records = [record(task + place / 10, task + 0.9, "clean", host) for task in range(4) for place, host in enumerate(("ctr", "w1", "w2"))]
+    assert stretches(records) == [("ctr", "clean", 0, 3.9), ("w1", "clean", 0.1, 3.9), ("w2", "clean", 0.2, 3.9)]
 
 
 def test_overhead_is_the_time_between_tasks_and_that_of_starting_them() -> None:

@@ -22,11 +22,20 @@ CONFIG = {"run": "r1", "port": 9470, "nodes": [{"name": "ctr", "ip": "192.168.10
 CIDR = "10.245.0.0/16"
 
 
+def stamp(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def static_pod(component: str, started: float) -> dict[str, Any]:
+    return {"metadata": {"labels": {"component": component}}, "status": {"containerStatuses": [{"state": {"running": {"startedAt": stamp(started)}}}]}}
+
+
 class Client:
     """Stands in for the generated API class: two nodes, whose probers hand out what ``answers`` holds by pod and path."""
 
     def __init__(self, answers: dict[tuple[str, str], Any], since: float = 0.0) -> None:
         self.answers, self.asked = answers, []  # type: ignore[var-annotated]
+        self.starts: dict[str, float] = {}
         annotations = {SINCE: str(since)} if since else None
         self.config_map = {"metadata": {"annotations": annotations}, "data": {"config.json": json.dumps(CONFIG)}}
 
@@ -34,11 +43,20 @@ class Client:
         assert (name, namespace) == ("monitor", NAMESPACE)
         return SimpleNamespace(data=json.dumps(self.config_map).encode())
 
-    def list_namespaced_pod(self, namespace: str, label_selector: str, **_: Any) -> Any:
+    def list_namespaced_pod(self, namespace: str, label_selector: str, **query: Any) -> Any:
+        if namespace == "kube-system":
+            assert (label_selector, query["field_selector"]) == ("tier=control-plane", "spec.nodeName=ctr")
+            return SimpleNamespace(data=json.dumps({"items": [static_pod(*start) for start in self.starts.items() if start[0] != "kubelet"]}).encode())
         assert (namespace, label_selector) == (NAMESPACE, "app=probe-host")
         pods = [{"metadata": {"name": f"host-{node}"}, "spec": {"nodeName": node}} for node in ("ctr", "w1")]
         gone = {"metadata": {"name": "host-old", "deletionTimestamp": "x"}, "spec": {"nodeName": "w1"}}
         return SimpleNamespace(data=json.dumps({"items": [*pods, gone]}).encode())
+
+    def list_namespaced_event(self, namespace: str, field_selector: str, **_: Any) -> Any:
+        assert namespace == "default"
+        assert field_selector == "involvedObject.kind=Node,involvedObject.name=ctr,reason=Starting,source=kubelet"
+        events = [{"eventTime": None, "firstTimestamp": stamp(self.starts["kubelet"])}] if "kubelet" in self.starts else []
+        return SimpleNamespace(data=json.dumps({"items": events}).encode())
 
     def list_node(self, **_: Any) -> Any:
         nodes = [{"metadata": {"name": "ctr", "labels": {"node-role.kubernetes.io/control-plane": ""}}}, {"metadata": {"name": "w1"}}]
@@ -72,16 +90,19 @@ def log(node: str, kind: str, began: float, *, seconds: int = 10, figures: list[
     head = {"k": "start", "format": 1, "run": "r1", "node": node, "kind": kind, "ip": "10.244.0.5", "incarnation": f"{node}-{kind}", "boot": "x"}
     sizes = {"interval_ms": 50.0, "late_ms": 250.0, "bounds_ms": [1.0, 10.0]}
     path = {"k": "path", "p": 1, "path": "dns", "mode": "new", "node": "", "address": "10.96.0.10", "incarnation": ""}
+    api_server = {**path, "p": 2, "path": "api-server"}
     second = {"k": "s", "lag": 1.0, "stalls": [], "cpu": 0.1, "f": [figures] if figures else []}
-    return [{**head, **sizes, "t": began}, path, *({**second, "t": began + number} for number in range(1, seconds + 1))]
+    return [{**head, **sizes, "t": began}, path, api_server, *({**second, "t": began + number} for number in range(1, seconds + 1))]
 
 
-def handed_out(node: str, began: float, ahead: float = 0.0) -> dict[tuple[str, str], Any]:
-    """What the prober of a node hands out, of ten seconds that are just over. ``ahead`` is its clock."""
+def handed_out(node: str, began: float, ahead: float = 0.0, silence: tuple[float, float] | None = None) -> dict[tuple[str, str], Any]:
+    """What the prober of a node hands out, of ten seconds that are just over. ``ahead`` is its clock, ``silence`` what it saw of the API server."""
     answers: dict[tuple[str, str], Any] = {}
     files = []
     for kind in ("target", "host", "pod"):
         lines = log(node, kind, began + ahead, figures=[1, 10, 10, 0, 0, 0.5, 51.0, [0, 10]] if kind == "pod" else None)
+        if silence and kind == "pod":
+            lines.append({"k": "gap", "p": 2, "t": silence[0] + ahead, "ms": 1000 * (silence[1] - silence[0]), "by": ""})
         content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         name = f"r1-{kind}-1-x-0000.jsonl"
         files.append([name, len(content)])
@@ -129,6 +150,49 @@ def test_the_clock_of_a_node_may_be_wrong() -> None:
     monitor, _client = connected({**handed_out("ctr", began, ahead=500.0), **handed_out("w1", began)}, since=began)
     found = disruption_info.read_logs(monitor, CIDR, {}, [], 0)
     assert (found["verdict"], found["reasons"]) == ("ok", [])
+
+
+def absence(starts: dict[str, float], *, ahead: float = 0.0, away: str = "ctr") -> Any:
+    """What is made of seven and a half seconds without the API server, with what was started so many seconds after their first full one."""
+    began = float(int(time.time() - 10))
+    answers = {**handed_out("ctr", began, ahead), **handed_out("w1", began, silence=(began + 1.5, began + 9.0))}
+    monitor, client = connected(answers, since=began)
+    client.starts = {what: began + 2 + ahead + second for what, second in starts.items()}
+    found = disruption_info.read_logs(monitor, CIDR, {away: [[began + 1, began + 9]]}, [], 0)["api_server"]["absence"]
+    assert found is None or (found.pop("start"), found.pop("end"), found.pop("ms")) == (began + 1.5, began + 9.0, 7500.0)
+    return found
+
+
+@pytest.mark.parametrize("ahead", [0.0, 500.0])
+def test_an_absence_of_the_api_server_is_divided_by_the_starts_on_its_node(ahead: float) -> None:
+    shares = [{"what": "machine", "seconds": 1.5}, {"what": "kubelet", "seconds": 2.0}, {"what": "etcd", "seconds": 1.0}, {"what": "apiserver", "seconds": 3.0}]
+    found = absence({"kubelet": 1, "etcd": 3, "kube-apiserver": 4}, ahead=ahead)
+    # A clock that is wrong is known no better than the answer took.
+    assert (found["node"], [share["what"] for share in found["shares"]]) == ("ctr", [share["what"] for share in shares])
+    assert [share["seconds"] for share in found["shares"]] == pytest.approx([share["seconds"] for share in shares], abs=0.2)
+
+
+def test_an_absence_in_which_nothing_was_started_has_no_shares() -> None:
+    assert absence({"kubelet": -600, "etcd": -590, "kube-apiserver": -590}) == {"node": "ctr", "shares": []}
+
+
+def test_without_a_witness_there_is_no_absence() -> None:
+    assert absence({}, away="w1") is None
+
+
+def test_an_absence_while_no_control_plane_node_was_away_has_no_shares() -> None:
+    began = time.time() - 10
+    answers = {**handed_out("ctr", began), **handed_out("w1", began, silence=(began + 1.5, began + 9.0))}
+    monitor, _client = connected(answers, since=began)
+    found = disruption_info.read_logs(monitor, CIDR, {}, [], 0)["api_server"]["absence"]
+    assert (found["node"], found["shares"]) == (None, [])
+
+
+def test_starts_that_are_denied_are_an_error() -> None:
+    monitor, client = connected({})
+    client.list_namespaced_event = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
+    with pytest.raises(cluster.NotFound):
+        disruption_info.read_shares(monitor, {"start": 1.0, "end": 9.0, "node": "ctr"}, {}, 0)
 
 
 @pytest.mark.parametrize("away", [{}, {"w1": [[time.time() - 30, None]]}])
