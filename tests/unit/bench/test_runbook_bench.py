@@ -56,7 +56,7 @@ TIMELINE = [
     record("start | Run the probers", "monitor", 104.5, 114.0),
     record("release | Install or upgrade Cilium", "monitor", 114.0, 130.0),
     record("node_config | Create", "prepare", 130.0, 131.0),
-    record("record_before | Count", "record", 131.0, 132.0, work=0.5),
+    record("node | Read where the node stands", "record", 131.0, 132.0, work=0.5),
     move("Cordon and drain the node", "drain", 132.0, 143.0, 10.0),
     record("spread_dns | Find", "drain", 143.0, 143.0, status="skipped"),
     record("reboot_node | Reboot the node", "reboot", 143.0, 146.0, work=2.0),
