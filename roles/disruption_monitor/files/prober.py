@@ -1062,13 +1062,15 @@ class Prober:
     def hand_out(self, server: socket.socket) -> Callable[[float, int], None]:
         """Answer HTTP: the totals and the logs of this node's probers."""
 
-        def accept(_now: float, _mask: int) -> None:
+        def accept(now: float, mask: int) -> None:
             try:
                 sock = server.accept()[0]
             except OSError:
                 return
             sock.setblocking(False)
-            self.watch(sock, select.EPOLLIN, Request(self, sock).happened)
+            request = Request(self, sock)
+            self.watch(sock, select.EPOLLIN, request.happened)
+            request.happened(now, mask)  # what is asked for has mostly come, too
 
         return accept
 
@@ -1176,7 +1178,7 @@ class Request:
         self.file, self.offset, self.end = -1, 0, 0
 
     def happened(self, _now: float, mask: int) -> None:
-        """Read the request, then write as much as the connection takes."""
+        """Read the request, then write as much as the connection takes: it is not before the next tick that this is called again."""
         try:
             if not self.head:
                 self.received += self.sock.recv(4096) or b"\r\n\r\n"
@@ -1185,13 +1187,15 @@ class Request:
                 # A client may have escaped the @.
                 self.head = self.answer(self.received.split(b" ", 2)[1].decode("ascii", "replace").replace("%40", "@"))
                 self.prober.rewatch(self.sock, select.EPOLLOUT)
-            elif self.received:  # the head is not sent yet
+            if self.received:  # the head is not sent yet
                 self.received = b""
                 self.sock.sendall(self.head)
-            elif self.offset < self.end:
-                self.offset += os.sendfile(self.sock.fileno(), self.file, self.offset, min(self.end - self.offset, 1 << 20))
-            else:
-                self.close()
+            while self.offset < self.end:
+                sent = os.sendfile(self.sock.fileno(), self.file, self.offset, self.end - self.offset)
+                if not sent:
+                    break  # the file has become shorter
+                self.offset += sent
+            self.close()
         except BlockingIOError:
             return
         except (OSError, IndexError):

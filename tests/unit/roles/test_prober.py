@@ -285,6 +285,39 @@ def test_logs_are_handed_out(seen: Seen) -> None:
     assert (seen.cluster.folder / "a" / name).read_bytes()[size - 10 :].startswith(seen.tail)
 
 
+def asked(prober: ModuleType, folder: Path, content: bytes) -> tuple[Any, socket.socket]:
+    """A request for a log that has come already, and its other end."""
+    (folder / "r1-pod-1-x-0000.jsonl").write_bytes(content)
+    server, client = socket.socketpair()
+    server.setblocking(False)
+    client.settimeout(10)
+    client.sendall(b"GET /r1-pod-1-x-0000.jsonl@0 HTTP/1.1\r\n\r\n")
+    host = SimpleNamespace(config={"run": "r1", "folder": str(folder)}, node="a", rewatch=lambda *_: None, forget=lambda _: None)
+    return prober.Request(host, server), client
+
+
+def test_a_request_is_answered_in_one_tick(prober: ModuleType, tmp_path: Path) -> None:
+    request, client = asked(prober, tmp_path, b"line\n" * 1000)
+    request.happened(0.0, 0)
+    with client.makefile("rb") as answer:
+        assert answer.read().endswith(b"\r\n\r\n" + b"line\n" * 1000)
+
+
+@pytest.mark.parametrize("left", [3_000_000, 2_500_000])
+def test_an_answer_that_the_connection_does_not_take_goes_on_later(prober: ModuleType, tmp_path: Path, left: int) -> None:
+    """Also when the log has become shorter in the meantime."""
+    request, client = asked(prober, tmp_path, b"line\n" * 600_000)
+    request.happened(0.0, 0)
+    os.truncate(tmp_path / "r1-pod-1-x-0000.jsonl", left)
+    received = b""
+    while piece := client.recv(1 << 16):
+        received += piece
+        if request.sock.fileno() >= 0:
+            request.happened(0.0, 0)
+    assert len(received.partition(b"\r\n\r\n")[2]) == left
+    client.close()
+
+
 @pytest.mark.parametrize("path", ["nothing", "..%2fa%2fpod.json", "../pod.config", "pod.config@0"])
 def test_nothing_else_is_handed_out(seen: Seen, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
