@@ -90,12 +90,19 @@ class Cluster(Protocol):
     def list_budgets(self) -> list[dict[str, Any]]:
         """Every PodDisruptionBudget of the cluster."""
 
+    def list_endpoint_slices(self) -> list[dict[str, Any]]:
+        """Every EndpointSlice of the cluster."""
+
+    def patch_pod_status(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """Apply a strategic merge patch to the status of a pod and return the pod."""
+
 
 class KubernetesCluster:
     """A :class:`Cluster` over HTTPS, by the current context of a kubeconfig file."""
 
     # The client's types differ from release to release (models until 36, pydantic since): kept loose at this border.
     _core: Any
+    _apps: Any
     _policy: Any
     _discovery: Any
 
@@ -108,7 +115,8 @@ class KubernetesCluster:
             raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {exc}", kubeconfig=kubeconfig) from exc
         settings.retries = False
         api = client.ApiClient(settings)
-        self._core, self._policy, self._discovery = client.CoreV1Api(api), client.PolicyV1Api(api), client.DiscoveryV1Api(api)
+        self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
+        self._policy, self._discovery = client.PolicyV1Api(api), client.DiscoveryV1Api(api)
 
     def get_node(self, name: str) -> dict[str, Any]:
         return _json("get node", self._core.read_node, name)
@@ -163,15 +171,17 @@ class KubernetesCluster:
         return _json("list poddisruptionbudgets", self._policy.list_pod_disruption_budget_for_all_namespaces)["items"]
 
     def patch_pod_status(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
-        """Apply a strategic merge patch to the status of a pod and return the pod."""
         return _json("patch status of pod", self._core.patch_namespaced_pod_status, name, namespace, patch)
+
+    def patch_deployment(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """Apply a strategic merge patch to a Deployment and return it."""
+        return _json("patch deployment", self._apps.patch_namespaced_deployment, name, namespace, patch)
 
     def list_services(self) -> list[dict[str, Any]]:
         """Every Service of the cluster."""
         return _json("list services", self._core.list_service_for_all_namespaces)["items"]
 
     def list_endpoint_slices(self) -> list[dict[str, Any]]:
-        """Every EndpointSlice of the cluster."""
         return _json("list endpointslices", self._discovery.list_endpoint_slice_for_all_namespaces)["items"]
 
 

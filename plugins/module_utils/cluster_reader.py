@@ -1,15 +1,11 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reads that status and preflight need beyond the migration's own, over the same client as :mod:`cluster`."""
+"""The reads that modules need beyond the migration's own, over the same client as :mod:`cluster`."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
-
-with contextlib.suppress(ImportError):  # reported by the modules, see cluster.HAS_KUBERNETES
-    from kubernetes import client
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
 
@@ -17,17 +13,20 @@ from ansible_collections.netops.cni_migration.plugins.module_utils import cluste
 class ClusterReader(cluster.KubernetesCluster):
     """A cluster that is only looked at. Every method raises :class:`cluster.ClusterError` or one of its kinds."""
 
-    def __init__(self, kubeconfig: str) -> None:
-        super().__init__(kubeconfig)
-        self._apps: Any = client.AppsV1Api(self._core.api_client)
-
     def list_daemonsets(self) -> list[dict[str, Any]]:
         """Every DaemonSet of the cluster."""
         return cluster._json("list daemonsets", self._apps.list_daemon_set_for_all_namespaces)["items"]
 
-    def list_deployments(self) -> list[dict[str, Any]]:
-        """Every Deployment of the cluster."""
-        return cluster._json("list deployments", self._apps.list_deployment_for_all_namespaces)["items"]
+    def get_daemonset(self, namespace: str, name: str) -> dict[str, Any]:
+        """One DaemonSet."""
+        return cluster._json("get daemonset", self._apps.read_namespaced_daemon_set, name, namespace)
+
+    def list_deployments(self, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+        """The Deployments in ``namespace``, with the labels of ``selector``; an empty one does not restrict."""
+        query = {"label_selector": selector} if selector else {}
+        if namespace:
+            return cluster._json("list deployments", self._apps.list_namespaced_deployment, namespace, **query)["items"]
+        return cluster._json("list deployments", self._apps.list_deployment_for_all_namespaces, **query)["items"]
 
     def list_secrets(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         """The Secrets of ``namespace`` with the labels of ``selector``."""

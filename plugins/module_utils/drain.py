@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import eviction
+from ansible_collections.netops.cni_migration.plugins.module_utils import dismissal, eviction
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import Cluster, ClusterError, Conflict, EvictionBlocked, NotFound
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import Clock, NotYet, TimedOut, wait_for
 
@@ -58,6 +58,7 @@ class Drain:
         self._refusals = {uid: refusal for uid, refusal in self._refusals.items() if uid in present}
         for pod in sorting.leaving:
             self._evict(pod, is_unmanaged=pod in sorting.unmanaged)
+        dismissal.dismiss(self._cluster, self._clock, sorting.leaving)
         if sorting.leaving:
             raise NotYet(self._what_is_left(sorting.leaving))
 

@@ -41,7 +41,6 @@ _PHASE_OF_FILE = {
     "node_config": "prepare",
     "node": "record",
     "record_before": "prepare",
-    "spread_dns": "spread DNS",
     "reboot_node": "reboot",
     "ending": "ending",
     "finish": "ending",
@@ -51,6 +50,7 @@ _PHASE_OF_FILE = {
     "rollback": "return",
     "return_node": "return",
 }
+_PHASE_OF_PLUGIN = {"reboot": "reboot", "cni_spread_dns": "spread DNS"}
 _PHASE_OF_STATE = {"drained": "drain", "switched": "switch", "verified": "verify", "migrated": "uncordon", "flannel": "return"}
 
 MOVE_PHASES = ("record", "spread DNS", "drain", "switch", "reboot", "verify", "uncordon")
@@ -77,9 +77,7 @@ def phase_of(role: str, task: str, action: str, state: object, before: str) -> s
     plugin = action.rpartition(".")[2]
     if plugin == "cni_migrate_node" and state in _PHASE_OF_STATE:
         return _PHASE_OF_STATE[str(state)]
-    if plugin == "reboot":
-        return "reboot"
-    return _PHASE_OF_FILE.get(file, before)
+    return _PHASE_OF_PLUGIN.get(plugin) or _PHASE_OF_FILE.get(file, before)
 
 
 def own_work(action: str, result: Mapping[str, Any]) -> float | None:

@@ -77,6 +77,7 @@ class FakeCluster:
         self.away_until = -1.0
         self.blocked: set[str] = set()
         self.budgets: list[dict[str, Any]] = []
+        self.slices: list[dict[str, Any]] = []
         self.pods: dict[str, dict[str, Any]] = {p["metadata"]["uid"]: copy.deepcopy(p) for p in pods}
         self.boots = 1
         self.agent_writes = True
@@ -165,6 +166,17 @@ class FakeCluster:
 
     def list_budgets(self) -> list[dict[str, Any]]:
         return self._call("list_budgets", lambda: copy.deepcopy(self.budgets))
+
+    def list_endpoint_slices(self) -> list[dict[str, Any]]:
+        return self._call("list_endpoint_slices", lambda: copy.deepcopy(self.slices))
+
+    def patch_pod_status(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            found = self._find(namespace, name)
+            found["status"]["conditions"] = patch["status"]["conditions"]
+            return copy.deepcopy(found)
+
+        return self._call("patch_pod_status", effect)
 
     # -- what the world does
 

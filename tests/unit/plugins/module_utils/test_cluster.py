@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 
 pytest.importorskip("kubernetes")
 
@@ -49,7 +50,7 @@ class Client:
 
 def connected(answer: Any) -> tuple[cluster.KubernetesCluster, Client]:
     made = cluster.KubernetesCluster.__new__(cluster.KubernetesCluster)
-    made._core = made._policy = client = Client(answer)
+    made._core = made._apps = made._policy = client = Client(answer)
     return made, client
 
 
@@ -129,6 +130,34 @@ def test_only_the_meant_pod_is_deleted(grace: int | None, sent: dict[str, Any]) 
     made, client = connected({})
     made.delete_pod("ns", "p", "u", grace)
     assert client.requests[0][2]["body"] == sent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method", "args", "query"),
+    [
+        ({}, "list_deployment_for_all_namespaces", (), {}),
+        ({"selector": "k8s-app=kube-dns"}, "list_deployment_for_all_namespaces", (), {"label_selector": "k8s-app=kube-dns"}),
+        (
+            {"namespace": "kube-system", "selector": "k8s-app=kube-dns"},
+            "list_namespaced_deployment",
+            ("kube-system",),
+            {"label_selector": "k8s-app=kube-dns"},
+        ),
+    ],
+)
+def test_deployments_are_selected_by_the_server(arguments: dict[str, str], method: str, args: tuple[str, ...], query: dict[str, str]) -> None:
+    reader = ClusterReader.__new__(ClusterReader)
+    reader._apps = client = Client({"items": []})
+    assert reader.list_deployments(**arguments) == []
+    ((called, given, options),) = client.requests
+    assert (called, given) == (method, args)
+    assert {name: value for name, value in options.items() if not name.startswith("_")} == query
+
+
+def test_a_deployment_is_patched_by_namespace_and_name() -> None:
+    made, client = connected({"kind": "Deployment"})
+    assert made.patch_deployment("ns", "d", {"spec": {}}) == {"kind": "Deployment"}
+    assert client.requests[0][:2] == ("patch_namespaced_deployment", ("d", "ns", {"spec": {}}))
 
 
 def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -297,6 +297,19 @@ def test_a_pod_that_comes_back_by_design_is_evicted_once() -> None:
     assert again.outcome.evicted == [] and not any(step["changed"] for step in again.outcome.steps)
 
 
+def test_a_server_of_datagrams_is_let_go_while_it_still_answers() -> None:
+    containers = [{"name": "dns", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]
+    cluster = make(pods=(pod("dns", owners=REPLICA_SET, containers=containers), *LEAVING))
+    targets = [({"ready": False, "serving": True}, "dns"), ({"ready": True}, "elsewhere")]
+    endpoints = [{"conditions": conditions, "targetRef": {"kind": "Pod", "namespace": "default", "name": name}} for conditions, name in targets]
+    cluster.slices = [
+        {"metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": "dns"}}, "ports": [{"protocol": "UDP"}], "endpoints": endpoints}
+    ]
+    go(cluster, "drained")
+    assert cluster.calls.count("patch_pod_status") == 1, "only the one that ends, and only once"
+    assert cluster.calls.index("patch_pod_status") > cluster.calls.index("evict_pod")
+
+
 def test_a_failed_proof_is_tried_again_and_then_explained() -> None:
     cluster = make()
     cluster.agent_writes = False

@@ -25,6 +25,8 @@ def record(start: float, end: float, phase: str = "prepare", host: str = "w1", *
         (MIGRATION, "move_node | Cordon and drain the node", MOVE, "drained", "drain"),
         (MIGRATION, "move_node | Prove it", MOVE, "verified", "verify"),
         (MIGRATION, "anything | Reboot", "ansible.builtin.reboot", None, "reboot"),
+        (MIGRATION, "move_node | Spread cluster DNS", "netops.cni_migration.cni_spread_dns", None, "spread DNS"),
+        (MIGRATION, "return_node | Spread cluster DNS", "netops.cni_migration.cni_spread_dns", None, "return"),
         (MIGRATION, "release | Install or upgrade Cilium", "kubernetes.core.helm", None, "before"),
         (MIGRATION, "move_node | Of a state that is computed", MOVE, "{{ state }}", "before"),
         (MIGRATION, "return_node | Prove the reboot", MOVE, "flannel", "return"),

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils.withdrawal import serving_pods, withdrawal_patch
+from ansible_collections.netops.cni_migration.plugins.module_utils.withdrawal import (
+    dismissible_pods,
+    ending_datagram_servers,
+    serving_pods,
+    withdrawal_patch,
+)
 
 
 def endpoint(pod: str, node: str = "w1", ready: bool | None = True, kind: str = "Pod") -> dict[str, Any]:
@@ -52,3 +57,37 @@ def test_a_slice_without_endpoints_is_no_error() -> None:
 def test_the_patch_touches_the_condition_ready_alone() -> None:
     conditions = withdrawal_patch("2026-01-02T03:04:05Z")["status"]["conditions"]
     assert [(each["type"], each["status"], each["lastTransitionTime"]) for each in conditions] == [("Ready", "False", "2026-01-02T03:04:05Z")]
+
+
+def ending(name: str, protocol: str = "UDP", *, ready: bool = True, terminating: bool = True) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "shop", **({"deletionTimestamp": "2026-01-02T03:04:05Z"} if terminating else {})},
+        "spec": {"containers": [{"name": "sidecar"}, {"name": "server", "ports": [{"containerPort": 53, "protocol": protocol}]}]},
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+def datagram_slice(*endpoints: dict[str, Any], service: str = "dns") -> dict[str, Any]:
+    return {**slice_of(*endpoints, service=service), "ports": [{"protocol": "TCP", "port": 53}, {"protocol": "UDP", "port": 53}]}
+
+
+def test_only_pods_that_end_while_they_answer_datagrams_are_looked_at() -> None:
+    pods = [ending("dns"), ending("web", "TCP"), ending("let-go", ready=False), ending("stays", terminating=False)]
+    assert [pod["metadata"]["name"] for pod in ending_datagram_servers(pods)] == ["dns"]
+    assert ending_datagram_servers([{**ending("bare"), "spec": {"containers": [{"name": "bare"}]}}]) == []
+
+
+def test_a_pod_is_let_go_when_others_serve_in_its_place() -> None:
+    slices = [datagram_slice(endpoint("a", ready=False), endpoint("b", node="w2"))]
+    assert dismissible_pods([ending("a")], slices) == [("shop", "a")]
+
+
+def test_the_last_server_of_a_service_is_kept() -> None:
+    alone = datagram_slice(endpoint("a", ready=False), endpoint("b", node="w2", ready=False))
+    assert dismissible_pods([ending("a"), ending("b")], [alone]) == []
+    second = datagram_slice(endpoint("a", ready=False), endpoint("c", node="w2"), service="log")
+    assert dismissible_pods([ending("a")], [alone, second]) == [], "one Service that has no other is enough"
+
+
+def test_a_pod_of_no_service_with_datagrams_is_nobodys_business() -> None:
+    assert dismissible_pods([ending("a")], [slice_of(endpoint("a", ready=False), endpoint("b"))]) == []
