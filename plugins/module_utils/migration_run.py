@@ -230,7 +230,10 @@ class Migration:
         return recorded or bool(drain.evicted), f"evicted {', '.join(drain.evicted)}" if drain.evicted else "no pod had to leave"
 
     def _label(self) -> tuple[bool, str]:
-        return True, self._describe(Step.LABEL, self._patch(node_state.switch_patch(on=True)))
+        node, patch = self._read_node(), node_state.switch_patch(on=True)
+        # In place the new agent takes over what passes through the node; else it leaves when it reboots.
+        times = move_times.departure(node, self._clock.time()) if self._settings.in_place else {}
+        return True, self._describe(Step.LABEL, self._patch(self._noted(patch, node, **times)))
 
     def _unlabel(self) -> tuple[bool, str]:
         return True, self._describe(Step.UNLABEL, self._patch(node_state.switch_patch(on=False)))

@@ -9,10 +9,10 @@ the step it belongs to, so no figure speaks of a step that was not reached.
 =============  ================================================================================================
 ``started``    the first look at the node that led to its move
 ``cordoned``   when the move took it out of service; absent when somebody else had cordoned it before
-``left``       when it was about to leave the network for its reboot; absent when it was switched in place
+``left``       when it was about to leave the network for its reboot, or, in place, for its agent to take over
 ``finished``   when it was given back
 ``drain_s``    seconds until every pod that had to leave was gone
-``reboot_s``   seconds from ``left`` until the node and its Cilium agent were Ready again
+``reboot_s``   seconds from ``left`` until the node and its Cilium agent were Ready again after its reboot
 ``verify_s``   seconds until the verification pod had proved the network
 =============  ================================================================================================
 
@@ -55,7 +55,7 @@ def start(node: NodeView, now: float) -> dict[str, Any]:
 
 
 def departure(node: NodeView, now: float) -> dict[str, Any]:
-    """What is to be recorded before the node reboots: nothing when it is not being moved, or was about to leave before."""
+    """What is to be recorded before the node leaves the network: nothing when it is not being moved, or was about to leave before."""
     return {"left": stamp(now)} if of(node) and "left" not in of(node) else {}
 
 

@@ -87,8 +87,8 @@ nodes:
       elements: str
     away:
       description:
-        - The windows in which it was out of the network for its reboot, each as two times in seconds since the epoch. The end is V(null)
-          while it lasts.
+        - The windows in which it was out of the network for its reboot, or for its agent to take over, each as two times in seconds
+          since the epoch. The end is V(null) while it lasts.
       type: list
       elements: list
     before:
