@@ -33,9 +33,9 @@ class Monitor(ClusterReader):
         return {**json.loads(found["data"]["config.json"]), "since": float(annotations.get(SINCE, 0))}
 
     def hosts(self) -> dict[str, str]:
-        """By node, the name of the pod there that hands out the logs."""
+        """By node, the name of the pod there that hands out the logs. One that was just created is on no node yet."""
         pods = self.list_pods(namespace=self._namespace, selector="app=probe-host")
-        return {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+        return {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"] and "nodeName" in pod["spec"]}
 
     def stats(self, pod: str, port: int) -> dict[str, Any]:
         """The totals of a node's probers."""

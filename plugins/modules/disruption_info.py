@@ -191,8 +191,9 @@ since:
   type: float
 """
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -203,7 +204,7 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_ex
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_reader import Monitor
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_tally import totals
 from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log import LogError
-from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import SystemClock, TimedOut, wait_for
+from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import NotYet, SystemClock, TimedOut, wait_for
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
@@ -222,20 +223,37 @@ def read_totals(monitor: Monitor, timeout: float) -> dict[str, Any]:
     return {**totals(config["run"], stats, silent), "silent": silent}
 
 
+def find_hosts(monitor: Monitor, nodes: Collection[str], timeout: float) -> dict[str, str]:
+    """By node, the pod that hands out its logs. Where one of ``nodes`` has none, it is waited for: it may just be replaced."""
+    found: dict[str, str] = {}
+
+    def complete() -> None:
+        found.update(monitor.hosts())
+        missing = sorted(set(nodes) - found.keys())
+        if missing:
+            raise NotYet(f"no prober runs on {', '.join(missing)}")
+
+    if nodes:
+        with contextlib.suppress(TimedOut):
+            wait_for(SystemClock(), timeout, complete)
+    return found
+
+
 def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]], timeout: float) -> dict[str, Any]:
     """The judgement on the logs of every node that answers; those that do not leave it unknown."""
     try:
-        config, hosts, nodes = wait_for(SystemClock(), timeout, lambda: (monitor.config(), monitor.hosts(), monitor.list_nodes()))
+        config, nodes = wait_for(SystemClock(), timeout, lambda: (monitor.config(), monitor.list_nodes()))
     except cluster.NotFound:
         # A run that was stopped after it had removed the monitor is resumed without one: nothing was seen, which is a judgement, too.
-        config, hosts, nodes = {"run": "", "nodes": [], "since": 0.0}, {}, []
+        config, nodes = {"run": "", "nodes": [], "since": 0.0}, []
+    absent = {node for node, each in away.items() if any(end is None for _start, end in each)}
+    hosts = find_hosts(monitor, {item["name"] for item in config["nodes"]} - absent, timeout)
     now = time.time()
     windows = {node: [[start, now if end is None else end] for start, end in each] for node, each in away.items()}
     listings, silent = {}, {}
     for node in (item["name"] for item in config["nodes"]):
-        patience = 0 if any(end is None for _start, end in away.get(node, [])) else timeout
         try:
-            listings[node] = wait_for(SystemClock(), patience, partial(monitor.logs, hosts[node], config["port"]))
+            listings[node] = wait_for(SystemClock(), 0 if node in absent else timeout, partial(monitor.logs, hosts[node], config["port"]))
         except KeyError:
             silent[node] = "no prober runs there"
         except (cluster.ClusterError, TimedOut) as error:

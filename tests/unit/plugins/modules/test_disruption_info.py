@@ -36,6 +36,7 @@ class Client:
     def __init__(self, answers: dict[tuple[str, str], Any], since: float = 0.0) -> None:
         self.answers, self.asked = answers, []  # type: ignore[var-annotated]
         self.starts: dict[str, float] = {}
+        self.looks = self.late = 0
         annotations = {SINCE: str(since)} if since else None
         self.config_map = {"metadata": {"annotations": annotations}, "data": {"config.json": json.dumps(CONFIG)}}
 
@@ -50,7 +51,9 @@ class Client:
         assert (namespace, label_selector) == (NAMESPACE, "app=probe-host")
         pods = [{"metadata": {"name": f"host-{node}"}, "spec": {"nodeName": node}} for node in ("ctr", "w1")]
         gone = {"metadata": {"name": "host-old", "deletionTimestamp": "x"}, "spec": {"nodeName": "w1"}}
-        return SimpleNamespace(data=json.dumps({"items": [*pods, gone]}).encode())
+        created = {"metadata": {"name": "host-new"}, "spec": {}}
+        self.looks += 1
+        return SimpleNamespace(data=json.dumps({"items": [*(pods if self.looks > self.late else pods[:1]), gone, created]}).encode())
 
     def list_namespaced_event(self, namespace: str, field_selector: str, **_: Any) -> Any:
         assert namespace == "default"
@@ -137,6 +140,14 @@ def test_logs_are_read_whole_and_those_of_targets_first() -> None:
     kinds = [path.split("-")[1] for _pod, path in client.asked if path.endswith("@0")]
     assert kinds[:2] == ["target", "target"]
     assert len(kinds) == 6
+
+
+def test_a_prober_that_is_just_replaced_is_waited_for() -> None:
+    began = time.time() - 10
+    monitor, client = connected({**handed_out("ctr", began), **handed_out("w1", began)}, since=began)
+    client.late = 1
+    found = disruption_info.read_logs(monitor, CIDR, {}, [], 5)
+    assert (found["silent"], client.looks) == ({}, 2)
 
 
 def test_what_was_before_the_monitor_was_complete_does_not_count() -> None:
