@@ -58,7 +58,7 @@ def marks(pods: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]
     """The starts that the pods of a control plane node and the events of its kubelet's starts tell of, as the API has both."""
     found: dict[str, list[float]] = {"kubelet": [], "etcd": [], "apiserver": []}
     for event in events:
-        found["kubelet"] += _moments(event, "eventTime", "firstTimestamp", "lastTimestamp")
+        found["kubelet"] += moments(event, "eventTime", "firstTimestamp", "lastTimestamp")
     for pod in pods:
         what = _OF_COMPONENT.get((pod["metadata"].get("labels") or {}).get("component", ""))
         if what is None:
@@ -66,9 +66,10 @@ def marks(pods: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]
         for status in pod["status"].get("containerStatuses") or ():
             for state in (status.get("state"), status.get("lastState")):
                 for details in (state or {}).values():
-                    found[what] += _moments(details, "startedAt")
+                    found[what] += moments(details, "startedAt")
     return found
 
 
-def _moments(told: Mapping[str, Any], *keys: str) -> list[float]:
+def moments(told: Mapping[str, Any], *keys: str) -> list[float]:
+    """The times of the API under these keys, in seconds since the epoch; those that are not told are left out."""
     return [datetime.fromisoformat(told[key].replace("Z", "+00:00")).timestamp() for key in keys if told.get(key)]

@@ -28,6 +28,10 @@ class ClusterReader(cluster.KubernetesCluster):
             return cluster._json("list deployments", self._apps.list_namespaced_deployment, namespace, **query)["items"]
         return cluster._json("list deployments", self._apps.list_deployment_for_all_namespaces, **query)["items"]
 
+    def list_replica_sets(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """The ReplicaSets of ``namespace`` with the labels of ``selector``."""
+        return cluster._json("list replicasets", self._apps.list_namespaced_replica_set, namespace, label_selector=selector)["items"]
+
     def list_secrets(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         """The Secrets of ``namespace`` with the labels of ``selector``."""
         return cluster._json("list secrets", self._core.list_namespaced_secret, namespace, label_selector=selector)["items"]

@@ -29,7 +29,8 @@ class Scope:
     """What is looked at, and what is known of the cluster in that time.
 
     ``nodes`` should each have run a prober of each kind from ``since`` until the node's moment in ``until``, which lacks the nodes
-    whose logs could not be had. ``away`` are the windows in which a node was being rebooted or its pods were being replaced.
+    whose logs could not be had. ``away`` are the windows in which a node was being rebooted or its pods were being replaced. ``dns_ended``
+    are those round the ends of replicas of cluster DNS.
     """
 
     run: str
@@ -39,6 +40,7 @@ class Scope:
     away: Mapping[str, Sequence[Sequence[float]]]
     control_plane: Sequence[str]
     cilium_cidr: str
+    dns_ended: Sequence[Interval] = ()
 
 
 class Excuses:
@@ -49,6 +51,7 @@ class Excuses:
         self.away = {node: Windows(Interval(float(start), float(end)) for start, end in windows).widened(AWAY_MARGIN) for node, windows in scope.away.items()}
         self._control_plane_away = Windows(window for node in scope.control_plane for window in self.away.get(node, NEVER))
         self._ended = _ended(scope, probers)
+        self._dns_ended = Windows(scope.dns_ended)
         self._stalls = {prober.incarnation: Windows(prober.stalls) for prober in probers}
         stalls_of_targets: dict[str, list[Interval]] = defaultdict(list)
         for prober in probers:
@@ -61,8 +64,10 @@ class Excuses:
         for reason, windows in self._grounds(event):
             if windows.touch(event.span):
                 return reason
-        if event.path.name == DNS and event.path.mode == "reused" and event.error in SERVER_ENDED:
-            return "server ended"  # a kept socket goes to one replica
+        if event.path.name == DNS and event.path.mode == "reused":  # a kept socket goes to one replica
+            untold = event.error == "timeout" and self._dns_ended.touch(Interval(event.time, event.time))
+            if untold or event.error in SERVER_ENDED:
+                return "server ended"
         if event.error == "timeout" and self.net_ms(event, event.span) <= event.prober.late_ms:
             return "prober stalled"
         return None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import api_absence, cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils import api_absence, cluster, dns_ends
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
+from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log import Interval
 
 CONFIG_MAP = "monitor"
 SINCE = "cni-migration.netops/complete"
@@ -66,6 +67,11 @@ class Monitor(ClusterReader):
         # The events of a Node are in the default namespace. kube-proxy tells of its start by the same reason.
         events = self.list_events("default", f"involvedObject.kind=Node,involvedObject.name={node},reason=Starting,source=kubelet")
         return api_absence.marks(self.list_pods(node=node, namespace="kube-system", selector="tier=control-plane"), events)
+
+    def ends_of_dns(self, offsets: Mapping[str, float]) -> list[Interval]:
+        """When replicas of cluster DNS were ended, by the clock of this machine: see :func:`dns_ends.windows`."""
+        replica_sets = self.list_replica_sets("kube-system", dns_ends.SELECTOR)
+        return dns_ends.windows(self.list_events("kube-system", dns_ends.EVENTS), replica_sets, offsets)
 
     def _get(self, pod: str, port: int, path: str) -> bytes:
         return cluster._request(f"read {path} of pod", self._core.connect_get_namespaced_pod_proxy_with_path, f"{pod}:{port}", self._namespace, path)

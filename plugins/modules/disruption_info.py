@@ -258,6 +258,7 @@ def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline
             silent[node] = "no prober runs there"
         except (cluster.ClusterError, TimedOut) as error:
             silent[node] = str(error)
+    offsets = {node: listing["clock_offset"] for node, listing in listings.items()}
     analysis = Analysis(
         Scope(
             run=config["run"],
@@ -267,6 +268,7 @@ def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline
             away=windows,
             control_plane=[node["metadata"]["name"] for node in nodes if CONTROL_PLANE in (node["metadata"].get("labels") or {})],
             cilium_cidr=pod_cidr,
+            dns_ended=wait_for(SystemClock(), timeout, partial(monitor.ends_of_dns, offsets)) if listings else (),
         )
     )
     # Targets first: they tell which CNI a node is on.

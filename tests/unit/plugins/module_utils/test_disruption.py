@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from probe_lines import BEGAN, NODES, Log, analyse, failure, gap, healthy, path, to
 
+from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log import Interval
+
 
 def cluster(number: int, probed: dict[str, str], *events: dict[str, Any], source: str = "w2", **changes: Any) -> list[Log]:
     """A healthy cluster in which the pod prober of one node also probes a path, on which there were these events."""
@@ -346,6 +348,23 @@ def test_a_series_can_be_plotted() -> None:
         "excused": [30],
     }
     assert set(columns["worst_ms"]) == {2.5}
+
+
+ENDED = [Interval(BEGAN + 21.0, BEGAN + 32.0)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "at", "excused"),
+    [("reused", 22.0, "server ended"), ("reused", 15.0, None), ("new", 22.0, None)],
+)
+def test_a_query_under_way_when_its_replica_was_ended_is_excused_on_a_kept_socket(mode: str, at: float, excused: str | None) -> None:
+    report = analyse(cluster(1, path("dns", mode), failure(1, at)), dns_ended=ENDED)
+    assert [each["excused"] for each in report["failures"]] == [excused]
+
+
+def test_a_silence_is_not_excused_by_the_end_of_a_replica() -> None:
+    report = analyse(cluster(1, path("dns", "reused"), gap(1, 22.0, 400.0)), dns_ended=ENDED)
+    assert [each["net_ms"] for each in report["gaps"]] == [400.0]
 
 
 @pytest.mark.parametrize("error", ["refused", "aborted"])

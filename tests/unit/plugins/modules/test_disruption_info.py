@@ -36,6 +36,7 @@ class Client:
     def __init__(self, answers: dict[tuple[str, str], Any], since: float = 0.0) -> None:
         self.answers, self.asked = answers, []  # type: ignore[var-annotated]
         self.starts: dict[str, float] = {}
+        self.dns_ended: list[float] = []
         self.looks = self.late = 0
         annotations = {SINCE: str(since)} if since else None
         self.config_map = {"metadata": {"annotations": annotations}, "data": {"config.json": json.dumps(CONFIG)}}
@@ -55,7 +56,15 @@ class Client:
         self.looks += 1
         return SimpleNamespace(data=json.dumps({"items": [*(pods if self.looks > self.late else pods[:1]), gone, created]}).encode())
 
+    def list_namespaced_replica_set(self, namespace: str, label_selector: str, **_: Any) -> Any:
+        assert (namespace, label_selector) == ("kube-system", "k8s-app=kube-dns")
+        return SimpleNamespace(data=json.dumps({"items": [{"metadata": {"name": "coredns-674b8bbfcf"}}]}).encode())
+
     def list_namespaced_event(self, namespace: str, field_selector: str, **_: Any) -> Any:
+        if namespace == "kube-system":
+            assert field_selector == "involvedObject.kind=Pod,reason=Killing,source=kubelet"
+            about = {"involvedObject": {"name": "coredns-674b8bbfcf-x7k2p"}, "source": {"host": "ctr"}}
+            return SimpleNamespace(data=json.dumps({"items": [{**about, "lastTimestamp": stamp(moment)} for moment in self.dns_ended]}).encode())
         assert namespace == "default"
         assert field_selector == "involvedObject.kind=Node,involvedObject.name=ctr,reason=Starting,source=kubelet"
         events = [{"eventTime": None, "firstTimestamp": stamp(self.starts["kubelet"])}] if "kubelet" in self.starts else []
@@ -78,7 +87,7 @@ class Client:
 
 def connected(answers: dict[tuple[str, str], Any], since: float = 0.0) -> tuple[Monitor, Client]:
     monitor = Monitor.__new__(Monitor)
-    monitor._core = client = Client(answers, since)
+    monitor._core = monitor._apps = client = Client(answers, since)
     monitor._namespace = NAMESPACE
     return monitor, client
 
@@ -148,6 +157,13 @@ def test_a_prober_that_is_just_replaced_is_waited_for() -> None:
     client.late = 1
     found = disruption_info.read_logs(monitor, CIDR, {}, [], 5)
     assert (found["silent"], client.looks) == ({}, 2)
+
+
+@pytest.mark.parametrize("ahead", [0.0, 500.0])
+def test_ends_of_dns_are_told_by_the_clock_of_the_controller(ahead: float) -> None:
+    monitor, client = connected({})
+    client.dns_ended = [100.0 + ahead]
+    assert monitor.ends_of_dns({"ctr": ahead}) == [(99.0, 110.0)]
 
 
 def test_what_was_before_the_monitor_was_complete_does_not_count() -> None:
