@@ -12,7 +12,8 @@ share          lasts until                     which is told by
 ``machine``    the kubelet started             its event ``Starting`` of the Node, which the API forgets after an hour
 ``kubelet``    the container of etcd started   the status of the static pod, which knows the last two starts
 ``etcd``       that of kube-apiserver started  the same
-``apiserver``  the first answer                the monitor
+``apiserver``  hosts were answered             the monitor
+``pods``       pods were answered, too         the monitor
 =============  ==============================  ========================================================================
 """
 
@@ -28,14 +29,16 @@ Marks = Mapping[str, Iterable[float]]
 _OF_COMPONENT = {"etcd": "etcd", "kube-apiserver": "apiserver"}
 
 
-def shares(start: float, end: float, marks: Marks) -> list[dict[str, Any]]:
+def shares(start: float, answered: float, end: float, marks: Marks) -> list[dict[str, Any]]:
     """The shares of a silence in their order, ``{what, seconds}``, which add up to it; none when nothing was started within it.
+
+    ``answered`` is when hosts had an answer again, and ``end`` when pods had.
 
     Of several starts the last one counts. What has no start of its own is told with the share before, as ``machine and kubelet``.
     """
-    etcd, apiserver = (_last(marks.get(what, ()), start, end) for what in ("etcd", "apiserver"))
+    etcd, apiserver = (_last(marks.get(what, ()), start, answered) for what in ("etcd", "apiserver"))
     # A kubelet that started after its containers was restarted, and they did not wait for it.
-    kubelet = _last(marks.get("kubelet", ()), start, min(mark for mark in (etcd, apiserver, end) if mark is not None))
+    kubelet = _last(marks.get("kubelet", ()), start, min(mark for mark in (etcd, apiserver, answered) if mark is not None))
     begun: list[tuple[list[str], float]] = [(["machine"], start)]
     for what, mark in (("kubelet", kubelet), ("etcd", etcd), ("apiserver", apiserver)):
         if mark is None:
@@ -46,6 +49,8 @@ def shares(start: float, end: float, marks: Marks) -> list[dict[str, Any]]:
             begun.append(([what], mark))
     if len(begun) == 1:
         return []
+    if end > answered:
+        begun.append((["pods"], answered))
     ends = [*(mark for _names, mark in begun[1:]), end]
     return [{"what": " and ".join(names), "seconds": round(until - since, 3)} for (names, since), until in zip(begun, ends)]
 

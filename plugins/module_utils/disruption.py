@@ -128,7 +128,15 @@ class Analysis:
         longest = max(seen, key=lambda event: event.ms)
         away = {node: seconds(excuses.away.get(node, NEVER).within(longest.span)) for node in self._scope.control_plane}
         node = max((node for node in away if away[node]), key=away.__getitem__, default=None)
-        return {"start": round(longest.span.start, 3), "end": round(longest.span.end, 3), "ms": longest.ms, "node": node}
+        # A pod may wait longer than a host: for the routes that its answers take, too.
+        hosts = [event.span.end for event in seen if event.prober.kind == "host" and longest.span.start < event.span.end <= longest.span.end]
+        return {
+            "start": round(longest.span.start, 3),
+            "answered": round(max(hosts, default=longest.span.end), 3),
+            "end": round(longest.span.end, 3),
+            "ms": longest.ms,
+            "node": node,
+        }
 
     def _judge_gap(self, key: str, event: Event, excuses: Excuses, entry: dict[str, Any], gaps: list[dict[str, Any]]) -> None:
         net_ms = round(excuses.gap_ms(event), 2)

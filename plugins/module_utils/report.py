@@ -204,7 +204,8 @@ def api_server(found: Evidence) -> Html:
         content.append(element("p", absence))
     if (told.get("absence") or {}).get("shares"):
         note = "The machine's share lasts until the kubelet has started, the kubelet's until the container of etcd has, and etcd's until that of the "
-        note += "API server has; the rest is the API server's. These moments are known to a whole second."
+        note += "API server has; then it is the API server's until hosts are answered, and at last the pods', for "
+        note += "their answers need routes, too. The starts are known to a whole second."
         content.append(element("p", note, class_="muted"))
     content.append(facts("As the probers saw it", {key: value for key, value in told.items() if key != "absence"}))
     return section("API server", *content)

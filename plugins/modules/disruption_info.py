@@ -124,10 +124,11 @@ api_server:
     - C(longest_silence_ms) counts that time, too. C(gaps) are those that nothing excuses; they are no part of the verdict, since how long
       a request takes there is up to the API server.
     - C(absence) is the longest silence of more than a second that was seen from a node which was not away itself, V(null) when there was
-      none. C(start) and C(end) are in seconds since the epoch, C(ms) is its length, C(node) the node of the control plane that was away
+      none. C(start), C(answered) and C(end) are in seconds since the epoch, C(ms) is its length, C(node) the node of the control plane that was away
       then, V(null) when none was.
     - Its C(shares) say in C(seconds) what took so long, in their order, and add up to it. C(machine) lasts until the kubelet of that node
-      started, C(kubelet) until its container of etcd did, C(etcd) until that of the API server did, C(apiserver) until the first answer.
+      started, C(kubelet) until its container of etcd did, C(etcd) until that of the API server did, C(apiserver) until hosts had
+      an answer, C(pods) until pods had one, too: answers to them need routes that the agent of the node makes.
       What cannot be told apart is one share, such as C(machine and kubelet) when the event of the kubelet's start was forgotten, as the
       API does after an hour. There are no shares when nothing was started in that time. Starts are known to a whole second only.
   returned: when O(detail=full)
@@ -141,6 +142,7 @@ api_server:
     longest_silence_ms: 28100.0
     absence:
       start: 1767609003.9
+      answered: 1767609032.0
       end: 1767609032.0
       ms: 28100.0
       node: control-1
@@ -290,7 +292,7 @@ def read_shares(monitor: Monitor, absence: Mapping[str, Any], listings: Mapping[
         return []
     starts = wait_for(SystemClock(), timeout, partial(monitor.starts, node))
     ahead = listings[node]["clock_offset"] if node in listings else 0.0
-    return api_absence.shares(absence["start"] + ahead, absence["end"] + ahead, starts)
+    return api_absence.shares(*(absence[moment] + ahead for moment in ("start", "answered", "end")), starts)
 
 
 def main() -> None:

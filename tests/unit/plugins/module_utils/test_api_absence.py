@@ -16,7 +16,7 @@ START, END = 1_768_642_000.5, 1_768_642_028.6
 
 def shares(**marks: list[float]) -> dict[str, float]:
     """The shares of a silence of 28.1 s with marks so many seconds after its start."""
-    found = api_absence.shares(START, END, {what: [START + second for second in seconds] for what, seconds in marks.items()})
+    found = api_absence.shares(START, END, END, {what: [START + second for second in seconds] for what, seconds in marks.items()})
     assert not found or sum(share["seconds"] for share in found) == pytest.approx(END - START)
     assert all(share["seconds"] >= 0 and set(share) == {"what", "seconds"} for share in found)
     return {share["what"]: share["seconds"] for share in found}
@@ -25,6 +25,11 @@ def shares(**marks: list[float]) -> dict[str, float]:
 def test_each_share_ends_with_the_start_of_the_next() -> None:
     found = shares(kubelet=[9.0], etcd=[15.0], apiserver=[18.0])
     assert list(found.items()) == [("machine", 9.0), ("kubelet", 6.0), ("etcd", 3.0), ("apiserver", 10.1)]
+
+
+def test_pods_that_are_answered_later_have_the_rest() -> None:
+    found = api_absence.shares(START, END - 5, END, {"etcd": [START + 15], "apiserver": [START + 18, END - 1], "kubelet": [START + 9]})
+    assert [(share["what"], share["seconds"]) for share in found[2:]] == [("etcd", 3.0), ("apiserver", 5.1), ("pods", 5.0)]
 
 
 def test_starts_in_the_same_second_leave_nothing_between_them() -> None:

@@ -227,7 +227,7 @@ def test_the_api_server_is_told_of_apart() -> None:
     (found,) = report["api_server"].pop("gaps")
     assert found["net_ms"] == 700.0
     absence = report["api_server"].pop("absence")
-    assert absence == {"start": BEGAN + 20.5, "end": BEGAN + 29.5, "ms": 9000.0, "node": "ctr"}
+    assert absence == {"start": BEGAN + 20.5, "answered": BEGAN + 29.5, "end": BEGAN + 29.5, "ms": 9000.0, "node": "ctr"}
     assert report["api_server"] == {"requests": 1200, "failed": 1, "excused": 1, "late": 0, "max_gap_ms": 700.0, "longest_silence_ms": 9000.0}
     assert report["gaps"] == []
     assert report["reasons"] == ["1 of 1200 requests to the API server failed", "no request was made"]
@@ -259,6 +259,14 @@ def test_who_was_away_itself_does_not_witness_an_absence() -> None:
     found = analyse(logs.values(), away={"ctr": [[20.0, 30.0]]})["api_server"]
     assert (found["longest_silence_ms"], found["absence"]["ms"]) == (15_000.0, 9000.0)
     assert analyse(logs.values(), away={"ctr": [[20.0, 30.0]], "w2": [[29.0, 40.0]]})["api_server"]["absence"] is None
+
+
+def test_hosts_may_be_answered_before_pods() -> None:
+    logs = {(log.node, log.kind): log for log in cluster(1, path("api-server"), gap(1, 20.5, 9000.0))}
+    for node, ms in (("w1", 5000.0), ("w2", 4000.0)):
+        logs[node, "host"] = Log(node, "host", paths={1: path("api-server")}, events=[gap(1, 20.6, ms)])
+    found = analyse(logs.values(), away={"ctr": [[20.0, 30.0]]})["api_server"]["absence"]
+    assert (found["answered"], found["end"]) == (BEGAN + 25.6, BEGAN + 29.5)
 
 
 def test_a_silence_of_no_more_than_a_second_is_no_absence() -> None:
