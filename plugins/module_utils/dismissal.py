@@ -25,5 +25,5 @@ def dismiss(cluster: Cluster, clock: Clock, pods: Iterable[Mapping[str, Any]]) -
     names = withdrawal.dismissible_pods(ending, cluster.list_endpoint_slices()) if ending else []
     for namespace, name in names:
         with contextlib.suppress(NotFound, Conflict):  # it is gone by itself
-            cluster.patch_pod_status(namespace, name, withdrawal.withdrawal_patch(move_times.stamp(clock.time()), REASON, MESSAGE))
+            cluster.patch_pod_status(namespace, name, withdrawal.withdrawal_patch(move_times.stamp(clock.wall()), REASON, MESSAGE))
     return names

@@ -207,7 +207,7 @@ class Migration:
             detail = self._describe(Step.CORDON, node)
             try:
                 patch = node_state.cordon_patch(node, back=self._back)
-                self._seen(self._cluster.patch_node(node.name, self._noted(patch, node, **move_times.start(node, self._clock.time()))))
+                self._seen(self._cluster.patch_node(node.name, self._noted(patch, node, **move_times.start(node, self._clock.wall()))))
             except Conflict as exc:
                 raise NotYet(str(exc)) from exc
 
@@ -232,7 +232,7 @@ class Migration:
     def _label(self) -> tuple[bool, str]:
         node, patch = self._read_node(), node_state.switch_patch(on=True)
         # In place the new agent takes over what passes through the node; else it leaves when it reboots.
-        times = move_times.departure(node, self._clock.time()) if self._settings.in_place else {}
+        times = move_times.departure(node, self._clock.wall()) if self._settings.in_place else {}
         return True, self._describe(Step.LABEL, self._patch(self._noted(patch, node, **times)))
 
     def _unlabel(self) -> tuple[bool, str]:
@@ -281,7 +281,7 @@ class Migration:
             return node
 
         node = wait_for(self._clock, self._settings.timeouts.reboot, booted)
-        self._reboot = move_times.reboot_seconds(node, self._clock.time())
+        self._reboot = move_times.reboot_seconds(node, self._clock.wall())
         return False, f"boot {recorded} was followed by {node.boot_id}"
 
     def _recreate_pods(self) -> tuple[bool, str]:
@@ -352,7 +352,7 @@ class Migration:
         node = self._read_node()
         detail = self._describe(Step.UNCORDON, node)
         patch = node_state.release_patch(node, self._settings.wanted)
-        self._patch(self._noted(patch, node, finished=move_times.stamp(self._clock.time())))
+        self._patch(self._noted(patch, node, finished=move_times.stamp(self._clock.wall())))
         return True, detail
 
     def _delete(self, pod: eviction.Pod, grace_seconds: int | None = None) -> None:

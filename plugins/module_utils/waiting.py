@@ -27,7 +27,7 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    def time(self) -> float:
+    def wall(self) -> float:
         """Seconds since the epoch."""
 
 
@@ -36,7 +36,7 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
-    time = staticmethod(time.time)
+    wall = staticmethod(time.time)
 
 
 class NotYet(Exception):

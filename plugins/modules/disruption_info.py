@@ -292,7 +292,8 @@ def read_shares(monitor: Monitor, absence: Mapping[str, Any], listings: Mapping[
         return []
     starts = wait_for(SystemClock(), timeout, partial(monitor.starts, node))
     ahead = listings[node]["clock_offset"] if node in listings else 0.0
-    return api_absence.shares(*(absence[moment] + ahead for moment in ("start", "answered", "end")), starts)
+    start, answered, end = (absence[moment] + ahead for moment in ("start", "answered", "end"))
+    return api_absence.shares(start, answered, end, starts)
 
 
 def main() -> None:

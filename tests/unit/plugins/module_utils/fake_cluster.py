@@ -39,7 +39,7 @@ class FakeClock:
     def monotonic(self) -> float:
         return self.now
 
-    def time(self) -> float:
+    def wall(self) -> float:
         return EPOCH + self.now
 
     def sleep(self, seconds: float) -> None:

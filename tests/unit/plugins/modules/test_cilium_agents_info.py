@@ -15,7 +15,7 @@ import yaml
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils.cilium_agents import Required
-from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_exec import Answer, CommandFailed, ExecCluster
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_exec import Answer, CommandFailed
 from ansible_collections.netops.cni_migration.plugins.modules import cilium_agents_info
 
 RECORDED = (Path(__file__).parents[1] / "module_utils" / "fixtures" / "cilium-agent-status.json").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ class Cluster:
 
 
 def collect(answers: dict[str, Any], desired: int, required: Required = WANTED) -> dict[str, Any]:
-    return cilium_agents_info.collect(cast("ExecCluster", Cluster(answers, desired)), "kube-system", required, 15)
+    return cilium_agents_info.collect(Cluster(answers, desired), "kube-system", required, 15)  # type: ignore[arg-type]
 
 
 def test_every_agent_is_told_of_as_it_is_documented() -> None:
