@@ -128,7 +128,7 @@ api_server:
       then, V(null) when none was.
     - Its C(shares) say in C(seconds) what took so long, in their order, and add up to it. C(machine) lasts until the kubelet of that node
       started, C(kubelet) until its container of etcd did, C(etcd) until that of the API server did, C(apiserver) until hosts had
-      an answer, C(pods) until pods had one, too: answers to them need routes that the agent of the node makes.
+      an answer, C(pods) until pods had one, too, for which the node needs routes that its agent makes.
       What cannot be told apart is one share, such as C(machine and kubelet) when the event of the kubelet's start was forgotten, as the
       API does after an hour. There are no shares when nothing was started in that time. Starts are known to a whole second only.
   returned: when O(detail=full)
