@@ -35,7 +35,7 @@ _PHASES = {
     "monitor": "#8a95a3",
     "prepare": "#4f769f",
     "record": "#8a95a3",
-    "spread DNS": "#66802a",
+    "spread DNS": "#2d7f9d",
     "drain": "#b87503",
     "switch": "#7b61bf",
     "reboot": "#2f63a8",

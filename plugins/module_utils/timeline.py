@@ -77,6 +77,8 @@ def phase_of(role: str, task: str, action: str, state: object, before: str) -> s
     plugin = action.rpartition(".")[2]
     if plugin == "cni_migrate_node" and state in _PHASE_OF_STATE:
         return _PHASE_OF_STATE[str(state)]
+    if file == "release" and before != "ending":
+        return "prepare"  # Cilium is installed when the monitor, whose phase was the last, already runs
     return _PHASE_OF_PLUGIN.get(plugin) or _PHASE_OF_FILE.get(file, before)
 
 

@@ -197,7 +197,7 @@ def _is_move(record: Mapping[str, Any]) -> bool:
 def _row(record: Mapping[str, Any]) -> str | None:
     file = str(record["task"]).partition(" | ")[0]
     if file == "release":
-        # It says nothing of its phase, so the record has that of the task before.
+        # What it installs is no check, though its phase is that of the checks.
         return "ending" if record["phase"] == "ending" else "install"
     return _ROW_OF_FILE.get(file) or _ROW_OF_PHASE.get(str(record["phase"]))
 

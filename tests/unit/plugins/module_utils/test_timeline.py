@@ -27,7 +27,7 @@ def record(start: float, end: float, phase: str = "prepare", host: str = "w1", *
         (MIGRATION, "anything | Reboot", "ansible.builtin.reboot", None, "reboot"),
         (MIGRATION, "move_node | Spread cluster DNS", "netops.cni_migration.cni_spread_dns", None, "spread DNS"),
         (MIGRATION, "return_node | Spread cluster DNS", "netops.cni_migration.cni_spread_dns", None, "return"),
-        (MIGRATION, "release | Install or upgrade Cilium", "kubernetes.core.helm", None, "before"),
+        (MIGRATION, "release | Install or upgrade Cilium", "kubernetes.core.helm", None, "prepare"),
         (MIGRATION, "move_node | Of a state that is computed", MOVE, "{{ state }}", "before"),
         (MIGRATION, "return_node | Prove the reboot", MOVE, "flannel", "return"),
         (MIGRATION, "Main | Take the chosen step", "ansible.builtin.include_tasks", None, "before"),
@@ -36,6 +36,10 @@ def record(start: float, end: float, phase: str = "prepare", host: str = "w1", *
 )
 def test_a_task_belongs_to_the_phase_of_its_file_or_of_what_it_does(role: str, task: str, action: str, state: object, phase: str) -> None:
     assert timeline.phase_of(role, task, action, state, "before") == phase
+
+
+def test_cilium_is_brought_to_its_final_values_in_the_ending() -> None:
+    assert timeline.phase_of(MIGRATION, "release | Install or upgrade Cilium", "kubernetes.core.helm", None, "ending") == "ending"
 
 
 @pytest.mark.parametrize(
