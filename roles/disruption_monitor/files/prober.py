@@ -72,6 +72,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: kubernetes\r\nUser-Agent: cni-monitor\r\n\r\n"
 ERRORS = {
     errno.ECONNABORTED: "aborted",
+    errno.EDESTADDRREQ: "aborted",  # a datagram socket that somebody ended leads nowhere any more, which is all that the next to send is told
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
     errno.EPIPE: "reset",

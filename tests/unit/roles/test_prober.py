@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -283,6 +284,16 @@ def test_logs_are_handed_out(seen: Seen) -> None:
         assert whole.startswith(seen.pieces[name])
     name, size = seen.listing["files"][0]
     assert (seen.cluster.folder / "a" / name).read_bytes()[size - 10 :].startswith(seen.tail)
+
+
+def test_a_datagram_socket_that_somebody_ended_was_aborted(prober: ModuleType) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", 53))
+        # As Cilium ends it: its address is taken away. Connecting to AF_UNSPEC does the same.
+        assert ctypes.CDLL(None).connect(sock.fileno(), bytes(16), 16) == 0
+        with pytest.raises(OSError) as told:
+            sock.send(b"?")
+    assert prober.error_name(told.value.errno) == "aborted"
 
 
 def asked(prober: ModuleType, folder: Path, content: bytes) -> tuple[Any, socket.socket]:
