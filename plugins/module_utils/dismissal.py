@@ -16,8 +16,8 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.waiting impor
 REASON, MESSAGE = "PodLeaves", "The pod is being ended, and other pods serve"
 
 
-def dismiss(cluster: Cluster, clock: Clock, pods: Iterable[Mapping[str, Any]]) -> list[withdrawal.PodName]:
-    """Mark those of ``pods`` as not ready that terminate and still get datagrams; which they were. To be repeated while pods terminate.
+def dismiss(cluster: Cluster, clock: Clock, pods: Iterable[Mapping[str, Any]]) -> None:
+    """Mark those of ``pods`` as not ready that terminate and still get datagrams. To be repeated while pods terminate.
 
     Costs nothing where no such pod declares a UDP port, else a list of the EndpointSlices. Raises ClusterError.
     """
@@ -26,4 +26,3 @@ def dismiss(cluster: Cluster, clock: Clock, pods: Iterable[Mapping[str, Any]]) -
     for namespace, name in names:
         with contextlib.suppress(NotFound, Conflict):  # it is gone by itself
             cluster.patch_pod_status(namespace, name, withdrawal.withdrawal_patch(move_times.stamp(clock.wall()), REASON, MESSAGE))
-    return names

@@ -7,7 +7,7 @@ A move that is interrupted keeps its first start, for so long the node was away.
 the step it belongs to, so no figure speaks of a step that was not reached.
 
 =============  ================================================================================================
-``started``    the first look at the node that led to its move
+``started``    when it began, by the patch that cordons the node
 ``cordoned``   when the move took it out of service; absent when somebody else had cordoned it before
 ``left``       when it was about to leave the network for its reboot, or, in place, for its agent to take over
 ``finished``   when it was given back

@@ -79,7 +79,6 @@ withdrawn:
 """
 
 import time
-from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -99,7 +98,7 @@ def serving(api: cluster.KubernetesCluster, node: str) -> list[withdrawal.PodNam
 def withdraw(api: cluster.KubernetesCluster, node: str, pods: list[withdrawal.PodName], timeout: float) -> None:
     """Mark ``pods`` as not ready, and wait until none of the node's pods serves. Raises ClusterError or TimedOut."""
     clock = SystemClock()
-    patch = withdrawal.withdrawal_patch(datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    patch = withdrawal.withdrawal_patch(move_times.stamp(clock.wall()))
     for namespace, name in pods:
         try:
             wait_for(clock, timeout, partial(api.patch_pod_status, namespace, name, patch))
