@@ -63,6 +63,10 @@ bench: lab-build ## compare with the runbook's commands; rewrites the table in R
 lab-destroy: setup ## remove the lab without a trace
 	$(BIN)/ansible-playbook playbooks/lab_destroy.yml
 
+.PHONY: lab-reset
+lab-reset: setup ## bring the lab back to where site.yml left it, in less than a minute
+	$(BIN)/ansible-playbook playbooks/lab_reset.yml
+
 .PHONY: clean
 clean: ## remove what this file made in the checkout
 	rm -rf $(VENV) .ansible
