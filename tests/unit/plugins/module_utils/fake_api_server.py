@@ -60,11 +60,15 @@ class FakeApiServer:
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
         self.closing = threading.Event()
 
+    def handler(self) -> type[_Handler]:
+        """What answers the requests."""
+        return _Handler
+
     @contextmanager
     def running(self, folder: Path) -> Iterator[str]:
         """Serve, and give the path of a kubeconfig that leads here."""
 
-        class Handler(_Handler):
+        class Handler(self.handler()):  # type: ignore[misc]
             api = self
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
