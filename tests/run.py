@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -26,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from processes import TOOK_TOO_LONG, wait
+from processes import TOOK_TOO_LONG, take_termination_for_interruption, wait
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
@@ -243,7 +242,7 @@ def main() -> int:
     chosen = parser.parse_args().groups or list(GROUPS)
     if unknown := sorted(set(chosen) - set(GROUPS)):
         parser.error(f"no such group: {', '.join(unknown)}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    take_termination_for_interruption()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     link_checkout()
 
