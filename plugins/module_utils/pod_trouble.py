@@ -9,6 +9,7 @@ would not tell the cause.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ PULL_SECONDS = 40.0
 """How long pulling an image may fail: a kubelet tries at once, after 10 seconds, and after 20 more."""
 
 MESSAGE_LENGTH = 300
+
+# A Go program that panics, and the last line of one that gives up by its logger; the rest is a stack, or the lines before.
+_CAUSE = re.compile(r"^panic: |level=fatal|^fatal error: ", re.MULTILINE)
 
 _CRASHED = "CrashLoopBackOff"
 # pkg/kubelet/images/types.go of kubernetes; the back-off is the pause between two tries.
@@ -69,9 +73,12 @@ def _last_end(status: Mapping[str, Any]) -> str:
 
 
 def shortened(text: str) -> str:
-    """One line; of a long text the end, where a program says what it died of."""
-    line = " ".join(text.split())
-    return line if len(line) <= MESSAGE_LENGTH else f"...{line[-MESSAGE_LENGTH:]}"
+    """One line: from the word on by which a program says what it died of; where there is none, of a long text the end."""
+    cause = _CAUSE.search(text)
+    line = " ".join(text[cause.start() if cause else 0 :].split())
+    if len(line) <= MESSAGE_LENGTH:
+        return line
+    return f"{line[:MESSAGE_LENGTH]}..." if cause else f"...{line[-MESSAGE_LENGTH:]}"
 
 
 def last_warning(events: Iterable[Mapping[str, Any]], uids: Collection[str]) -> str:

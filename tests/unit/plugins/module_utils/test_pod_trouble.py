@@ -55,7 +55,7 @@ def test_a_container_that_ends_again_and_again_is_given_up_with_its_last_words(k
     ending = pod(DOWN, CRASHES, ENDED, kind)
     assert watching(ending).hopeless([ending], 0) == (
         "container cilium-agent of pod cilium-x7k2p on k8s-w1 was started 5 times and ended each time; the last time: Error, exit code 1: "
-        'time="2026-01-02T03:04:05Z" level=fatal msg="Unable to parse CIDR \'nonsense\': invalid CIDR address: nonsense" subsys=config'
+        "level=fatal msg=\"Unable to parse CIDR 'nonsense': invalid CIDR address: nonsense\" subsys=config"
     )
 
 
@@ -112,3 +112,10 @@ def test_an_image_that_came_in_between_begins_anew() -> None:
 def test_every_pod_in_trouble_is_named() -> None:
     other = {**pod(DOWN, 9, ENDED), "metadata": {"name": "cilium-2", "uid": "v"}}
     assert watching(pod(), other).hopeless([pod(DOWN, 9, ENDED), pod(), other], 0).count("was started 10 times") == 2
+
+
+def test_of_a_stack_the_cause_is_told() -> None:
+    stack = "goroutine 1 [running]:\n" + "github.com/cilium/cilium/pkg/option.(*DaemonConfig).Populate(0xc000)\n\t/go/src/config.go:3204 +0x1\n" * 9
+    message = f"level=info msg=started\npanic: Unable to parse CIDR 'nonsense'\n\n{stack}"
+    told = watching(pod()).hopeless([pod(DOWN, 9, {**ENDED, "message": message})], 0)
+    assert "exit code 1: panic: Unable to parse CIDR 'nonsense' goroutine 1" in told and told.endswith("...")
