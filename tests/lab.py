@@ -47,7 +47,7 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._settings: dict[str, Any] | None = None
+        self._settings: dict[str, Any] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def play(self, name: str, command: tuple[str, ...], seconds: float = STEP_SECONDS) -> None:
@@ -59,17 +59,20 @@ class Lab:
             raise Failed(f"{' '.join(command[1:3])} ended with exit {status} after {ended - began:.0f} s, see {self.folder / name}.log")
 
     def restore(self, way: str) -> None:
-        """Bring the lab back to a cluster on Flannel. Raises :class:`Failed`."""
+        """Bring the lab back to a cluster on Flannel, and read how it is reached if that is not known yet. Raises :class:`Failed`."""
         for command in RESTORES[way]:
             self.play("restore", command)
+        if not self._settings:
+            self._read()
 
     @property
     def settings(self) -> dict[str, Any]:
-        """``{kubeconfig, helm, chart, lab, values_extra}``; read when all machines run, and kept."""
-        if self._settings is None:
-            self.play("settings", playbook("tests/lab_settings.yml", lab_settings_folder=str(self.folder)))
-            self._settings = json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
+        """``{kubeconfig, helm, chart, lab, values_extra}``; known once the lab was restored."""
         return self._settings
+
+    def _read(self) -> None:
+        self.play("settings", playbook("tests/lab_settings.yml", lab_settings_folder=str(self.folder)))
+        self._settings = json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
 
     def machine_folder(self, node: str) -> Path:
         """Where the driver keeps the machine."""
@@ -77,7 +80,7 @@ class Lab:
 
     def on(self, node: str, script: str) -> str:
         """Run a shell script as root on a machine, by SSH; what it printed. Raises :class:`Failed`."""
-        return self._run(("ssh", "-F", str(self._file("ssh_config")), node, "sh", "-eu", "-s"), script)
+        return self._run(("ssh", "-F", str(self.folder / "ssh_config"), node, "sh", "-eu", "-s"), script)
 
     def kubectl(self, *arguments: str, given: str = "") -> str:
         """Run kubectl; what it printed. Raises :class:`Failed`."""
@@ -91,10 +94,6 @@ class Lab:
     def power_on(self) -> None:
         """Start the machines that do not run, as site.yml does first, and wait until they can be reached. Raises :class:`Failed`."""
         self.play("power_on", playbook(POWER_ON))
-
-    def _file(self, name: str) -> Path:
-        assert self.settings
-        return self.folder / name
 
     @staticmethod
     def _run(command: tuple[str, ...], given: str = "") -> str:

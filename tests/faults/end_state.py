@@ -62,7 +62,10 @@ def _of_node(node: Mapping[str, Any]) -> State:
 
 
 def _named(item: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])))
+    """What it is, and of what has pods, how many of them are ready."""
+    status = item.get("status") or {}
+    ready = next((f"{status[key]} ready" for key in ("numberReady", "readyReplicas") if key in status), "")
+    return " ".join(filter(None, (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"], ready)))
 
 
 def _of_host(name: str, raw: Mapping[str, Any]) -> State:

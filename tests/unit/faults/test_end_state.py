@@ -26,7 +26,7 @@ RAW: dict[str, Any] = {
         }
     ],
     "objects": [
-        {"kind": "DaemonSet", "metadata": {"namespace": "kube-system", "name": "cilium", "uid": "1"}},
+        {"kind": "DaemonSet", "metadata": {"namespace": "kube-system", "name": "cilium", "uid": "1"}, "status": {"numberReady": 3}},
         {"kind": "Namespace", "metadata": {"name": "default", "uid": "2"}},
     ],
     "migration": {
@@ -113,7 +113,7 @@ def test_what_differs_between_any_two_runs_does_not_count(change: Callable[[dict
             ],
         ),
         (lambda raw: raw["residue"]["k8s-w1"]["rules"]["nft"]["ipv4"].clear(), ["nodes/k8s-w1/rules: nft ipv4 nat kube_proxy is missing"]),
-        (lambda raw: raw["objects"].pop(0), ["objects: DaemonSet kube-system cilium is missing"]),
+        (lambda raw: raw["objects"].pop(0), ["objects: DaemonSet kube-system cilium 3 ready is missing"]),
         (
             lambda raw: raw["migration"]["release"]["values"]["bpf"].update(masquerade=False),
             ["release/values: bpf.masquerade=True is missing", "release/values: bpf.masquerade=False is too much"],
