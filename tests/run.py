@@ -39,6 +39,8 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # `default` starts from nothing by definition, so it has a lab of its own and destroys it.
 SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "limit")
 SCENARIO_FROM_NOTHING = "default"
+# Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
+PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")
 DESTROY_LAB = ("ansible-playbook", "playbooks/lab_destroy.yml")
 
 
@@ -129,7 +131,7 @@ def gates() -> Iterator[Test]:
     yield Test("gate", "ruff-check", (("ruff", "check", "."),))
     yield Test("gate", "ruff-format", (("ruff", "format", "--check", "."),))
     yield Test("gate", "build", (("ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT / "build")),))
-    yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", "tests/run.py")))
+    yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", *PROGRAMS)))
     yield Test("gate", "ansible-lint", (("ansible-lint", "--strict", "--offline", "--profile", "production", "--nocolor"),))
     home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
     sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")

@@ -83,8 +83,8 @@ class Journey:
             hold.reach()
             yield hold
         finally:
-            wait(process, 0)
             sweep(MARK, env[MARK])
+            process.wait()
 
     def log(self, name: str) -> str:
         """What a run of this name printed."""

@@ -88,6 +88,13 @@ def _inside(start: Boundary) -> Iterable[Point]:
         moment += seconds
 
 
+def at_moment(starts: Sequence[Boundary], fraction: float) -> Point:
+    """The moment at this ``fraction`` of the time from the first to the last of ``starts``."""
+    moment = starts[0].at + fraction * (starts[-1].at - starts[0].at)
+    here = max((start for start in starts if start.at <= moment), key=lambda start: start.number)
+    return Point(here.number, round(moment - here.at, 1), here.task)
+
+
 def between(found: Sequence[Point], first: int, last: int) -> list[Point]:
     """Those with a number from ``first`` to ``last``."""
     return [point for point in found if first <= point.number <= last]

@@ -25,11 +25,24 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-sys.path[:0] = (str(ROOT / "tests"), str(ROOT / ".ansible" / "collections"))
-from figures import away, costs, divide, migration_nodes, migration_pieces, parse_phases, per_node, script_nodes, script_pieces, tasks, total_of  # noqa: E402
+sys.path[0] = str(ROOT / "tests")
+sys.path.insert(1, str(ROOT / ".ansible" / "collections"))
+from bench.runbook.figures import (  # noqa: E402
+    away,
+    costs,
+    divide,
+    migration_nodes,
+    migration_pieces,
+    parse_phases,
+    per_node,
+    script_nodes,
+    script_pieces,
+    tasks,
+    total_of,
+)
+from bench.runbook.table import CONTENDERS, PLACE, tables  # noqa: E402
 from lab import playbook  # noqa: E402
 from processes import execute, take_termination_for_interruption  # noqa: E402
-from table import CONTENDERS, PLACE, tables  # noqa: E402
 from tabular import put  # noqa: E402
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import timeline  # noqa: E402

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from figures import ROWS, per_node, total_of
+from bench.runbook.figures import ROWS, per_node, total_of
 from tabular import table
 
 CONTENDERS = {

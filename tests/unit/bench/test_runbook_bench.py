@@ -8,17 +8,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.runbook import figures, table
+from bench.runbook.figures import Phase, Piece
 
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "runbook"
-sys.path.insert(0, str(BENCH))
-import figures  # noqa: E402
-import table  # noqa: E402
-from figures import Phase, Piece  # noqa: E402
 
 OUTPUT = """\
 node/k8s-w1 cordoned

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from faults.points import Point, between, boundaries, parse_range, points, records, sample
+from faults.points import Point, at_moment, between, boundaries, parse_range, points, records, sample
 
 MOVER = "netops.cni_migration.cni_migrate_node"
 LINES = [
@@ -57,3 +57,16 @@ def test_a_point_is_told_in_a_line() -> None:
     assert Point(3, 0, "budget | Read").told() == "3 budget | Read"
     assert Point(2, 11.0, "move_node | Label", "restart_agent").told() == "2 move_node | Label, 11 s later (step restart_agent)"
     assert Point(2, 1.5, "x").told() == "2 x, 1.5 s later"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "point"),
+    [
+        (0.0, Point(1, 0.0, "node | Read")),
+        (0.5, Point(2, 8.5, "move_node | Label")),
+        (2 / 21, Point(2, 0.0, "move_node | Label")),
+        (1.0, Point(3, 0.0, "budget | Read")),
+    ],
+)
+def test_a_moment_is_a_point_in_the_task_that_ran_then(fraction: float, point: Point) -> None:
+    assert at_moment(boundaries(records(TEXT)), fraction) == point
