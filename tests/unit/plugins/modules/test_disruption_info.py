@@ -187,7 +187,9 @@ def absence(starts: dict[str, float], *, ahead: float = 0.0, away: str = "ctr") 
     monitor, client = connected(answers, since=began)
     client.starts = {what: began + 2 + ahead + second for what, second in starts.items()}
     found = disruption_info.read_logs(monitor, CIDR, {away: [[began + 1, began + 9]]}, [], 0)["api_server"]["absence"]
-    assert found is None or [found.pop(name) for name in ("start", "answered", "end", "ms")] == [began + 1.5, began + 9.0, began + 9.0, 7500.0]
+    # On a busy machine the clocks seem to differ by as much as it takes to get from here to the reading.
+    moments = [found.pop(name) for name in ("start", "answered", "end", "ms")] if found else None
+    assert moments in (None, pytest.approx([began + 1.5, began + 9.0, began + 9.0, 7500.0], abs=0.2))
     return found
 
 
