@@ -117,14 +117,14 @@ def main() -> int:
     parser.add_argument("--restore", choices=["rebuild", "reset"], default="rebuild", help="how a round comes to its lab")
     arguments = parser.parse_args()
     take_termination_for_interruption()
-    session = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    folder = OUTPUT / session
+    began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    folder = OUTPUT / began
     lab = Lab(folder / "lab")
-    os.environ[leftovers.MARK] = session  # for everything that is started from here on
+    os.environ[leftovers.MARK] = began  # for everything that is started from here on
     status, soak = 0, None
     try:
         lab.play("destroy", DESTROY)
-        clean = leftovers.look(session, Path("/nonexistent"))
+        clean = leftovers.look(began, Path("/nonexistent"))
         reference = baseline.recorded("") or baseline.measure(lab, "", arguments.restore)
         soak = Soak(folder, lab, arguments.restore, reference, clean)
         chance = random.Random(arguments.seed)
