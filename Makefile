@@ -59,6 +59,11 @@ ROUNDS := 1
 bench: lab-build ## compare with the runbook's commands; rewrites the table in README.md
 	$(BIN)/python tests/bench/runbook/bench.py --rounds $(ROUNDS) --write README.md
 
+# A round is a lab, a migration that is killed and resumed, and no lab any more: about 12 minutes.
+.PHONY: soak
+soak: lab-build ## migrate ROUNDS times with a kill somewhere, and look for what is lost or left
+	$(BIN)/python tests/bench/soak/soak.py --rounds $(ROUNDS)
+
 .PHONY: lab-destroy
 lab-destroy: setup ## remove the lab without a trace
 	$(BIN)/ansible-playbook playbooks/lab_destroy.yml

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -26,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from processes import TOOK_TOO_LONG, wait
+from processes import TOOK_TOO_LONG, take_termination_for_interruption, wait
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
@@ -40,6 +39,8 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # `default` starts from nothing by definition, so it has a lab of its own and destroys it.
 SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "limit")
 SCENARIO_FROM_NOTHING = "default"
+# Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
+PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")
 DESTROY_LAB = ("ansible-playbook", "playbooks/lab_destroy.yml")
 
 
@@ -130,7 +131,7 @@ def gates() -> Iterator[Test]:
     yield Test("gate", "ruff-check", (("ruff", "check", "."),))
     yield Test("gate", "ruff-format", (("ruff", "format", "--check", "."),))
     yield Test("gate", "build", (("ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT / "build")),))
-    yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", "tests/run.py")))
+    yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", *PROGRAMS)))
     yield Test("gate", "ansible-lint", (("ansible-lint", "--strict", "--offline", "--profile", "production", "--nocolor"),))
     home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
     sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")
@@ -243,7 +244,7 @@ def main() -> int:
     chosen = parser.parse_args().groups or list(GROUPS)
     if unknown := sorted(set(chosen) - set(GROUPS)):
         parser.error(f"no such group: {', '.join(unknown)}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    take_termination_for_interruption()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     link_checkout()
 

@@ -93,6 +93,9 @@ class Cluster(Protocol):
     def list_endpoint_slices(self) -> list[dict[str, Any]]:
         """Every EndpointSlice of the cluster."""
 
+    def list_events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
+        """The Events of ``namespace`` with these ``fields``."""
+
     def patch_pod_status(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
         """Apply a strategic merge patch to the status of a pod and return the pod."""
 
@@ -183,6 +186,9 @@ class KubernetesCluster:
 
     def list_endpoint_slices(self) -> list[dict[str, Any]]:
         return _json("list endpointslices", self._discovery.list_endpoint_slice_for_all_namespaces)["items"]
+
+    def list_events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
+        return _json("list events", self._core.list_namespaced_event, namespace, field_selector=fields)["items"]
 
 
 def _json(what: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -36,10 +36,6 @@ class ClusterReader(cluster.KubernetesCluster):
         """The Secrets of ``namespace`` with the labels of ``selector``."""
         return cluster._json("list secrets", self._core.list_namespaced_secret, namespace, label_selector=selector)["items"]
 
-    def list_events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
-        """The Events of ``namespace`` with these ``fields``."""
-        return cluster._json("list events", self._core.list_namespaced_event, namespace, field_selector=fields)["items"]
-
     def get_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
         """The ConfigMap, or None when there is none."""
         try:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import api_absence, cluster, dns_ends
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log import Interval
+from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import API_SECONDS, SystemClock, wait_for
 
 CONFIG_MAP = "monitor"
 SINCE = "cni-migration.netops/complete"
@@ -51,10 +53,10 @@ class Monitor(ClusterReader):
         return {**listing, "clock_offset": ahead if abs(ahead) > answered - asked else 0.0}
 
     def lines(self, pod: str, port: int, name: str, size: int) -> Iterator[str]:
-        """A log, line by line, fetched in pieces."""
+        """A log, line by line, fetched in pieces. An API server that goes away meanwhile is waited for; raises TimedOut, too."""
         offset, rest = 0, b""
         while offset < size:
-            piece = self._get(pod, port, f"{name}@{offset}")
+            piece = wait_for(SystemClock(), API_SECONDS, partial(self._get, pod, port, f"{name}@{offset}"))
             if not piece:
                 break
             offset += len(piece)

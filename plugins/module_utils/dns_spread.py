@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import eviction
+from ansible_collections.netops.cni_migration.plugins.module_utils import eviction, rollout
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_status import is_dns, name_of
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import PREFIX, NodeView, is_ready
 
@@ -46,7 +46,7 @@ def mark(node: str, deployment: Object) -> str:
     if present.partition(" ")[0] != node:
         return node
     # DNS was spread for this node before. Unless that is still going on, the same words again would begin nothing.
-    return f"{node} {deployment['metadata']['generation']}" if is_rolled_out(deployment) else present
+    return present if rollout.deployment_left(deployment) else f"{node} {deployment['metadata']['generation']}"
 
 
 def spread_patch(text: str) -> dict[str, Any]:
@@ -54,24 +54,10 @@ def spread_patch(text: str) -> dict[str, Any]:
     return {"spec": {"template": {"metadata": {"annotations": {SPREAD_FOR: text}}}}}
 
 
-def is_rolled_out(deployment: Object) -> bool:
-    """Whether all replicas are new ones and available, and no old one is left but those that are terminating."""
-    status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
-    # Without the first of the three, an old replica could be counted in place of a new one that is not available yet.
-    counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
-    return status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and counts == {wanted}
-
-
 def what_is_left(deployments: Iterable[Object], pods: Iterable[Object]) -> str:
     """What is not done yet, in words; empty when all is done. ``pods`` are those of DNS, read after ``deployments``."""
-    left = [_progress(deployment) for deployment in deployments if not is_rolled_out(deployment)]
+    left = list(filter(None, map(rollout.deployment_left, deployments)))
     ending = sorted(name_of(pod) for pod in pods if eviction.is_terminating(pod) and is_ready(pod))
     if ending:
         left.append(f"old replicas still answer: {', '.join(ending)}")
     return "; ".join(left)
-
-
-def _progress(deployment: Object) -> str:
-    status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
-    new, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    return f"Deployment {name_of(deployment)} is not rolled out ({new} of {wanted} replicas are new, {available} available)"

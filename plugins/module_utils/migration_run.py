@@ -19,7 +19,8 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.cluster impor
 from ansible_collections.netops.cni_migration.plugins.module_utils.drain import Drain, Refused
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_plan import Plan, Snapshot, Step, describe, make_plan, records_drained, route
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import NodeView, Patch, Phase, StateError
-from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import Clock, NotYet, TimedOut, wait_for
+from ansible_collections.netops.cni_migration.plugins.module_utils.pod_trouble import PodWatch, last_warning
+from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import Clock, Hopeless, NotYet, TimedOut, wait_for
 
 AGENT_SELECTOR = "k8s-app=cilium"
 
@@ -102,6 +103,7 @@ class Migration:
         self._back = settings.wanted is Phase.FLANNEL
         self._means = {"rebooted": settings.rebooted, "in_place": settings.in_place}
         self._reboot: dict[str, float] = {}
+        self._watch = PodWatch()
 
     def plan(self) -> None:
         """Read the cluster and say what :meth:`run` would do; changes nothing."""
@@ -156,7 +158,7 @@ class Migration:
     def _explained(self, step: str, advice: str) -> Iterator[None]:
         try:
             yield
-        except (ClusterError, TimedOut, Refused, StateError) as exc:
+        except (ClusterError, Hopeless, TimedOut, Refused, StateError) as exc:
             raise MigrationError(f"node {self._settings.node}, step {step}: {exc}. {advice}") from exc
 
     def _confirm(self, plan: Plan) -> None:
@@ -195,6 +197,12 @@ class Migration:
     def _agents(self) -> list[dict[str, Any]]:
         pods = self._cluster.list_pods(node=self._settings.node, namespace=self._settings.namespace, selector=AGENT_SELECTOR)
         return [pod for pod in pods if not eviction.is_terminating(pod)]
+
+    def _give_up_on(self, *pods: eviction.Pod) -> None:
+        """Raise Hopeless when waiting for one of the pods is pointless."""
+        reason = self._watch.hopeless(pods, self._clock.monotonic())
+        if reason:
+            raise Hopeless(reason)
 
     # -- the steps; each returns whether it changed anything, and what it did in words
 
@@ -249,6 +257,8 @@ class Migration:
                     self._delete(agent)
                 elif node_state.is_ready(agent):
                     return node_state.agent_instance(agent)
+                else:
+                    self._give_up_on(agent)
             raise NotYet("; ".join(verification_pod.complaint(agent) for agent in agents) or "no new pod of the Cilium agent was created on the node")
 
         new = wait_for(self._clock, timeout, replaced)
@@ -277,6 +287,7 @@ class Migration:
                 raise NotYet(f"the node was rebooted (boot ID {node.boot_id}) but is not Ready")
             agents = self._agents()
             if not any(node_state.is_ready(agent) and node_state.agent_instance(agent) != node.recorded_agent for agent in agents):
+                self._give_up_on(*agents)
                 raise NotYet("; ".join(verification_pod.complaint(agent) for agent in agents) or "no Cilium agent is on the node since its reboot")
             return node
 
@@ -305,9 +316,11 @@ class Migration:
         attempts = Attempts()
         try:
             address = wait_for(self._clock, self._settings.timeouts.verify, lambda: self._proof(cidr, attempts))
-        except BaseException:
+        except BaseException as exc:
             with contextlib.suppress(ClusterError):  # the failure itself matters more, and the next run removes a leftover
                 self._remove_verifier()
+            if isinstance(exc, TimedOut):
+                raise TimedOut(f"{exc}{self._words_of_kubelet(attempts)}") from exc
             raise
         self._api(self._remove_verifier)
         if not self._back:
@@ -331,6 +344,7 @@ class Migration:
             self._delete(pod, grace_seconds=0)
             raise NotYet(f"a leftover of pod {name} is being removed")
         if not eviction.is_finished(pod):
+            self._give_up_on(pod)
             raise NotYet(attempts.last_failure or verification_pod.complaint(pod))
         try:
             if pod["status"]["phase"] == "Failed":
@@ -340,6 +354,14 @@ class Migration:
             attempts.last_failure = str(exc)
             self._delete(pod, grace_seconds=0)
             raise NotYet(str(exc)) from exc
+
+    def _words_of_kubelet(self, attempts: Attempts) -> str:
+        """What the kubelet said last of the verification pods, to end a sentence with; empty when nothing is known."""
+        name = verification_pod.name_for(self._settings.node)
+        with contextlib.suppress(ClusterError):  # a service to the reader, and nothing that a run needs
+            warning = last_warning(self._cluster.list_events(self._settings.namespace, f"involvedObject.kind=Pod,involvedObject.name={name}"), attempts.uids)
+            return f"; its kubelet says: {warning}" if warning else ""
+        return ""
 
     def _remove_verifier(self) -> None:
         try:

@@ -12,6 +12,9 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.cluster impor
 
 POLL_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 2.0
+API_SECONDS = 120.0
+"""How long an API server may be away, where nothing else is waited for."""
+
 DENIAL_GRACE_SECONDS = 15.0
 """An API server that has just started answers 401 and 403 until it has read its RBAC objects."""
 
@@ -41,6 +44,10 @@ class SystemClock:
 
 class NotYet(Exception):
     """Raised by a look at the cluster: the condition does not hold yet; the message says what is missing."""
+
+
+class Hopeless(Exception):
+    """Raised by a look at the cluster: the condition will not hold by waiting; the message says why."""
 
 
 class TimedOut(Exception):

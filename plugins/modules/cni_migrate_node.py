@@ -26,7 +26,7 @@ description:
 notes:
   - Runs on the controller. In a play that targets nodes, delegate it to C(localhost).
   - Rights needed in the cluster are get, list and patch on nodes; get, list, create and delete on pods; create on pods/eviction; get on
-    pods/log; list on poddisruptionbudgets.
+    pods/log; list on poddisruptionbudgets, endpointslices and events; patch on pods/status. Without events an error tells less.
   - Pods of DaemonSets and static pods are never evicted, finished pods always are. A pod that tolerates cordoned nodes and is scheduled
     back onto the node is not evicted again.
   - In check mode the plan is made from what the cluster shows, the pods to be evicted and the budgets that would refuse included, and nothing is written.

@@ -39,7 +39,7 @@ options:
   timeout:
     description: How long to wait for the API server and for the endpoints to be gone, in seconds.
     type: float
-    default: 60
+    default: 120
   settle:
     description:
       - How long to wait afterwards, in seconds, for every node to carry it out. Nothing in the API tells when that is the case.
@@ -139,7 +139,7 @@ def main() -> None:
     module = cluster_module(
         {
             "node": {"type": "str", "required": True},
-            "timeout": {"type": "float", "default": 60},
+            "timeout": {"type": "float", "default": 120},
             "settle": {"type": "float", "default": 3},
         }
     )

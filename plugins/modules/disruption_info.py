@@ -53,7 +53,7 @@ options:
     elements: dict
     default: []
   timeout:
-    description: How long to wait for an API server or a prober that does not answer, in seconds.
+    description: How long to wait for a prober that does not answer, in seconds. An API server that is away is waited for 120 seconds.
     type: float
     default: 30
 seealso:
@@ -206,14 +206,14 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_ex
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_reader import Monitor
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_tally import totals
 from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log import LogError
-from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import NotYet, SystemClock, TimedOut, wait_for
+from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import API_SECONDS, NotYet, SystemClock, TimedOut, wait_for
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
-def read_totals(monitor: Monitor, timeout: float) -> dict[str, Any]:
+def read_totals(monitor: Monitor) -> dict[str, Any]:
     """The counters of every node that answers."""
-    config, hosts = wait_for(SystemClock(), timeout, lambda: (monitor.config(), monitor.hosts()))
+    config, hosts = wait_for(SystemClock(), API_SECONDS, lambda: (monitor.config(), monitor.hosts()))
     stats, silent = {}, {}
     for node in (item["name"] for item in config["nodes"]):
         try:
@@ -244,7 +244,7 @@ def find_hosts(monitor: Monitor, nodes: Collection[str], timeout: float) -> dict
 def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]], timeout: float) -> dict[str, Any]:
     """The judgement on the logs of every node that answers; those that do not leave it unknown."""
     try:
-        config, nodes = wait_for(SystemClock(), timeout, lambda: (monitor.config(), monitor.list_nodes()))
+        config, nodes = wait_for(SystemClock(), API_SECONDS, lambda: (monitor.config(), monitor.list_nodes()))
     except cluster.NotFound:
         # A run that was stopped after it had removed the monitor is resumed without one: nothing was seen, which is a judgement, too.
         config, nodes = {"run": "", "nodes": [], "since": 0.0}, []
@@ -270,7 +270,7 @@ def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline
             away=windows,
             control_plane=[node["metadata"]["name"] for node in nodes if CONTROL_PLANE in (node["metadata"].get("labels") or {})],
             cilium_cidr=pod_cidr,
-            dns_ended=wait_for(SystemClock(), timeout, partial(monitor.ends_of_dns, offsets)) if listings else (),
+            dns_ended=wait_for(SystemClock(), API_SECONDS, partial(monitor.ends_of_dns, offsets)) if listings else (),
         )
     )
     # Targets first: they tell which CNI a node is on.
@@ -281,7 +281,7 @@ def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline
                     analysis.read(monitor.lines(hosts[node], config["port"], name, size), listing["clock_offset"])
     report = analysis.report(timeline)
     if absence := report["api_server"]["absence"]:
-        absence["shares"] = read_shares(monitor, absence, listings, timeout)
+        absence["shares"] = read_shares(monitor, absence, listings, API_SECONDS)
     return {**report, "silent": silent, "since": config["since"]}
 
 
@@ -311,7 +311,7 @@ def main() -> None:
     with failures_told(module, LogError, TimedOut, ValueError):
         monitor = Monitor(options["kubeconfig"], options["namespace"])
         if options["detail"] == "totals":
-            result = read_totals(monitor, options["timeout"])
+            result = read_totals(monitor)
         else:
             result = read_logs(monitor, options["pod_cidr"], options["away"], options["timeline"], options["timeout"])
         module.exit_json(changed=False, **{key: value for key, value in result.items() if key != "failed"})

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes ``ansible_collections.netops.cni_migration`` importable when plain pytest runs from a checkout."""
+"""Makes ``ansible_collections.netops.cni_migration`` importable when plain pytest runs from a checkout, and what the harnesses share."""
 
 from __future__ import annotations
 
@@ -23,3 +23,4 @@ def _link_checkout() -> None:
 if importlib.util.find_spec("ansible_collections") is None or "ansible_collections" not in str(ROOT):
     _link_checkout()
     sys.path.insert(0, str(COLLECTIONS))
+sys.path.insert(0, str(ROOT / "tests"))

@@ -17,21 +17,33 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures import away, costs, divide, migration_nodes, migration_pieces, parse_phases, per_node, script_nodes, script_pieces, tasks, total_of
-from table import CONTENDERS, put, tables
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-sys.path[:0] = (str(ROOT / "tests"), str(ROOT / ".ansible" / "collections"))
-from processes import wait  # noqa: E402
+sys.path[0] = str(ROOT / "tests")
+sys.path.insert(1, str(ROOT / ".ansible" / "collections"))
+from bench.runbook.figures import (  # noqa: E402
+    away,
+    costs,
+    divide,
+    migration_nodes,
+    migration_pieces,
+    parse_phases,
+    per_node,
+    script_nodes,
+    script_pieces,
+    tasks,
+    total_of,
+)
+from bench.runbook.table import CONTENDERS, PLACE, tables  # noqa: E402
+from lab import playbook  # noqa: E402
+from processes import execute, take_termination_for_interruption  # noqa: E402
+from tabular import put  # noqa: E402
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import timeline  # noqa: E402
 
@@ -47,24 +59,6 @@ STEP_SECONDS, CONTENDER_SECONDS = 1200, 3600
 
 class Stopped(Exception):
     """A command that did not end well; the text says which, and how."""
-
-
-def execute(
-    command: Sequence[str], log: Path, *, seconds: float = STEP_SECONDS, cwd: Path = ROOT, env: Mapping[str, str] | None = None
-) -> tuple[int, float, float]:
-    """Run the command with its output in the log: its status (124 if it took too long), and when it began and ended."""
-    with log.open("ab") as handle:
-        began = time.time()
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env={**os.environ, "PWD": str(cwd), "ANSIBLE_NOCOLOR": "1", **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        return wait(process, seconds), began, time.time()
 
 
 class Contest:
@@ -104,9 +98,11 @@ class Contest:
             raise
 
     def _playbook(self, name: str, path: str, **variables: Any) -> None:
-        command = (_tool("ansible-playbook"), path, *_extra(variables))
+        command = playbook(path, **variables)
         # What the monitor's role does for the script is no part of a migration's timeline.
-        status, began, ended = execute(command, self._folder / f"{name}.log", env={"CNI_MIGRATION_TIMELINE": str(self._folder / "other-timeline.jsonl")})
+        status, began, ended = execute(
+            command, self._folder / f"{name}.log", seconds=STEP_SECONDS, env={"CNI_MIGRATION_TIMELINE": str(self._folder / "other-timeline.jsonl")}
+        )
         _say(f"  {name}: {ended - began:.0f} s" + (f", exit {status}, see {self._folder.name}/{name}.log" if status else ""))
         if status:
             raise Stopped(f"{name}, exit {status}")
@@ -131,7 +127,7 @@ class Contest:
     def _script(self) -> None:
         folder = str(self._folder)
         watch = str(HERE / "watch.yml")
-        self._playbook("settings", str(HERE / "settings.yml"), bench_folder=folder)
+        self._playbook("settings", "tests/lab_settings.yml", lab_settings_folder=folder)
         settings = json.loads((self._folder / "settings.json").read_text())
         self._playbook("watch-start", watch, bench_step="start", bench_folder=folder)
         env = {
@@ -153,7 +149,7 @@ class Contest:
             self._settle(status, f"what follows {phases[-1].name} {phases[-1].node}".rstrip() if phases else "its first command")
 
     def _migration(self) -> None:
-        command = (_tool("ansible-playbook"), "migrate.yml", *_extra({"cilium_migration_evidence_dir": str(self._evidence), **OPTIONS[self._contender]}))
+        command = playbook("migrate.yml", cilium_migration_evidence_dir=str(self._evidence), **OPTIONS[self._contender])
         status, began, ended = self._contend("migrate", command, env=self._env)
         newest = max(self._evidence.glob("*/summary.json"), default=None)
         folder = newest.parent if newest else self._evidence / "unfinished"
@@ -166,17 +162,9 @@ class Contest:
         if self.record["ended"] == "well" and summary.get("verdict") != "migrated":
             self.record |= {"ended": "without a migration", "stopped_in": f"the verdict {summary.get('verdict', 'that is not there')}"}
         elif self.record["ended"] == "well" and self._contender == "reboot":
-            status, began, ended = execute(command, self._folder / "idle.log", env=self._env)
+            status, began, ended = execute(command, self._folder / "idle.log", seconds=STEP_SECONDS, env=self._env)
             self.record["idle_s"] = round(ended - began, 2) if status == 0 else None
             _say(f"  once more: {ended - began:.0f} s, exit {status}")
-
-
-def _extra(variables: Mapping[str, Any]) -> tuple[str, ...]:
-    return ("--extra-vars", json.dumps(variables)) if variables else ()
-
-
-def _tool(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
 
 
 def _text(path: Path) -> str:
@@ -203,7 +191,7 @@ def measure(contenders: Sequence[str], rounds: int, keep_lab: bool) -> None:
                     _report(contest.record)
     finally:
         if not keep_lab:
-            execute((_tool("ansible-playbook"), "playbooks/lab_destroy.yml"), OUTPUT / f"{session}-lab_destroy.log")
+            execute(playbook("playbooks/lab_destroy.yml"), OUTPUT / f"{session}-lab_destroy.log", seconds=STEP_SECONDS)
 
 
 def _report(record: Mapping[str, Any]) -> None:
@@ -212,11 +200,6 @@ def _report(record: Mapping[str, Any]) -> None:
         _say(f"  ended early: {record['ended']}, {record['stopped_in']}")
     elif record["requests"] is not None:
         _say(f"  {record['failed']} of {record['requests']} failed, {per_node(record) or 0:.0f} s a node, {total_of(record):.0f} s in all: {record['verdict']}")
-
-
-def interrupted(_number: int, _frame: object) -> None:
-    """A request to end is taken for Ctrl-C, so that nothing is left running."""
-    raise KeyboardInterrupt
 
 
 def main() -> int:
@@ -230,8 +213,8 @@ def main() -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the markers of this file")
     arguments = parser.parse_args()
     if arguments.write:
-        put(arguments.write.read_text(encoding="utf-8"), "")  # a file without markers is refused before the work, not after it
-    signal.signal(signal.SIGTERM, interrupted)
+        put(arguments.write.read_text(encoding="utf-8"), PLACE, "")  # a file without markers is refused before the work, not after it
+    take_termination_for_interruption()
     status = 0
     if not arguments.table_only:
         OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -245,7 +228,7 @@ def main() -> int:
     text = tables(runs)
     print(text)
     if arguments.write and status == 0:
-        arguments.write.write_text(put(arguments.write.read_text(encoding="utf-8"), text), encoding="utf-8")
+        arguments.write.write_text(put(arguments.write.read_text(encoding="utf-8"), PLACE, text), encoding="utf-8")
     return status or int(any(run["ended"] != "well" for run in runs))
 
 

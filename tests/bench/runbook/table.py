@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from figures import ROWS, per_node, total_of
+from bench.runbook.figures import ROWS, per_node, total_of
+from tabular import table
 
 CONTENDERS = {
     "script": "the runbook's commands",
@@ -20,7 +21,9 @@ CONTENDERS = {
     "in_place": "`migrate.yml`, `cilium_migration_switch=in_place`",
     "runbook": "`migrate.yml`, `cilium_migration_profile=runbook`",
 }
-BEGIN, END = "<!-- runbook-bench -->", "<!-- /runbook-bench -->"
+PLACE = "runbook-bench"
+"""The name of the markers between which the tables stand."""
+
 NOT_MEASURED = "not measured yet"
 
 Run = Mapping[str, Any]
@@ -56,7 +59,7 @@ def costs_table(ended: Mapping[str, Sequence[Run]]) -> list[str]:
         "verdict": verdicts,
     }
     rows = [[CONTENDERS[name], *(column(runs) for column in columns.values())] for name, runs in ended.items()]
-    return _table(["", *columns], rows)
+    return table(["", *columns], rows)
 
 
 def seconds_table(ended: Mapping[str, Sequence[Run]]) -> list[str]:
@@ -71,7 +74,7 @@ def seconds_table(ended: Mapping[str, Sequence[Run]]) -> list[str]:
     rows.append(["**all of it**", *(spread([run["total_s"] for run in runs], ".1f") for runs in ended.values())])
     idle = ([run.get("idle_s") for run in runs] for runs in ended.values())
     rows.append(["run again, with nothing to do", *(spread(values, ".1f") if any(values) else "-" for values in idle)])
-    return _table(["seconds", *(CONTENDERS[name] for name in ended)], rows)
+    return table(["seconds", *(CONTENDERS[name] for name in ended)], rows)
 
 
 def early(runs: Sequence[Run]) -> list[str]:
@@ -96,15 +99,6 @@ def tables(runs: Sequence[Run]) -> str:
     return "\n\n".join("\n".join(part) for part in parts)
 
 
-def put(document: str, text: str) -> str:
-    """The document with the text between its markers; raises :class:`ValueError` where these are not there once each, in order."""
-    head, begin, rest = document.partition(BEGIN)
-    old, end, tail = rest.partition(END)
-    if not begin or not end or BEGIN in old + tail or END in head + tail:
-        raise ValueError(f"the document must have {BEGIN} and, after it, {END} once each")
-    return f"{head}{BEGIN}\n{text}\n{END}{tail}"
-
-
 def _ansible(runs: Sequence[Run]) -> bool:
     return not runs or runs[0]["contender"] != "script"
 
@@ -118,9 +112,3 @@ def _how_many(ended: Mapping[str, Sequence[Run]]) -> str:
 
 def _cores(runs: Sequence[Run]) -> str:
     return " or ".join(str(cores) for cores in sorted({run["cores"] for run in runs}))
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown; every column but the first is set to the right."""
-    lines = [titles, ["---", *("---:" for _title in titles[1:])], *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]

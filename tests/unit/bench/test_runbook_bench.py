@@ -8,17 +8,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.runbook import figures, table
+from bench.runbook.figures import Phase, Piece
 
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "runbook"
-sys.path.insert(0, str(BENCH))
-import figures  # noqa: E402
-import table  # noqa: E402
-from figures import Phase, Piece  # noqa: E402
 
 OUTPUT = """\
 node/k8s-w1 cordoned
@@ -254,16 +251,3 @@ def test_tables_without_a_run_say_so() -> None:
 @pytest.mark.parametrize(("scripts", "told"), [(1, "One run each."), (3, "Medians of 1 to 3 runs")])
 def test_how_many_runs_there_were_is_told(scripts: int, told: str) -> None:
     assert told in table.tables([a_run(), *(a_run(contender="script") for _run in range(scripts))])
-
-
-def test_the_text_goes_between_the_markers() -> None:
-    document = f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n"
-    written = table.put(document, "new")
-    assert written == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
-    assert table.put(written, "new") == written
-
-
-@pytest.mark.parametrize("document", ["", table.BEGIN, f"{table.END}{table.BEGIN}", 2 * f"{table.BEGIN}{table.END}"])
-def test_a_document_without_markers_is_refused(document: str) -> None:
-    with pytest.raises(ValueError, match="once each"):
-        table.put(document, "new")

@@ -29,10 +29,12 @@ class Killed(BaseException):
 
 
 class FakeClock:
-    """Time that passes only while somebody sleeps; what is due then happens."""
+    """Time that passes only while somebody sleeps; what is due then happens. Set ``kill_at`` to die in that sleep, counted by ``sleeps``."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.sleeps = 0
+        self.kill_at: int | None = None
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -43,6 +45,9 @@ class FakeClock:
         return EPOCH + self.now
 
     def sleep(self, seconds: float) -> None:
+        number, self.sleeps = self.sleeps, self.sleeps + 1
+        if number == self.kill_at:
+            raise Killed
         self.now += seconds
         while self._due and min(self._due)[0] <= self.now:
             event = min(self._due)
@@ -67,17 +72,23 @@ def pod(name: str, *, namespace: str = "default", owners: list[dict[str, Any]] |
 
 
 class FakeCluster:
-    """Implements the Cluster protocol. ``calls`` counts requests; set ``kill_at`` to die at that one, before or after its effect."""
+    """Implements the Cluster protocol. ``calls`` counts requests; set ``kill_at`` to die at that one, before or after its effect.
+
+    The dead make no requests, not even to clean up: after a death each call dies, too, until there is a new life.
+    """
 
     def __init__(self, clock: FakeClock, *, cordoned: bool = False, pods: tuple[dict[str, Any], ...] = ()) -> None:
         self.clock = clock
         self.calls: list[str] = []
         self.kill_at: int | None = None
         self.kill_after_effect = False
+        self.dead = False
         self.away_until = -1.0
         self.blocked: set[str] = set()
         self.budgets: list[dict[str, Any]] = []
         self.slices: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
+        self.image_comes = True
         self.pods: dict[str, dict[str, Any]] = {p["metadata"]["uid"]: copy.deepcopy(p) for p in pods}
         self.boots = 1
         self.agent_writes = True
@@ -143,7 +154,11 @@ class FakeCluster:
             created["metadata"]["uid"] = f"verify-{next(self._serial)}"
             created["status"] = {"phase": "Pending"}
             self.pods[created["metadata"]["uid"]] = created
-            self.clock.later(2, lambda: self._finish(created))
+            if self.image_comes:
+                self.clock.later(2, lambda: self._finish(created))
+            else:
+                waiting = {"reason": "ErrImagePull", "message": "no such tag"}
+                created["status"]["containerStatuses"] = [{"name": "verify", "image": body["spec"]["containers"][0]["image"], "state": {"waiting": waiting}}]
             return copy.deepcopy(created)
 
         return self._call("create_pod", effect)
@@ -170,6 +185,9 @@ class FakeCluster:
     def list_endpoint_slices(self) -> list[dict[str, Any]]:
         return self._call("list_endpoint_slices", lambda: copy.deepcopy(self.slices))
 
+    def list_events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
+        return self._call("list_events", lambda: copy.deepcopy(self.events))
+
     def patch_pod_status(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
             found = self._find(namespace, name)
@@ -189,6 +207,10 @@ class FakeCluster:
     def agent(self) -> dict[str, Any]:
         return next(p for p in self.pods.values() if p["metadata"]["labels"].get("k8s-app") == "cilium")
 
+    def live_again(self) -> None:
+        """A new process, which nothing kills."""
+        self.dead, self.kill_at, self.clock.kill_at = False, None, None
+
     def marks(self) -> dict[str, Any]:
         """All that is left on the node and that a run could have changed; of the record of its times only what it tells of, not when."""
         metadata = self.node["metadata"]
@@ -205,15 +227,19 @@ class FakeCluster:
     def _call(self, what: str, effect: Callable[[], Any]) -> Any:
         number = len(self.calls)
         self.calls.append(what)
-        if number == self.kill_at and not self.kill_after_effect:
+        self.dead = self.dead or number == self.kill_at or self._clock_killed()
+        if self.dead and not (number == self.kill_at and self.kill_after_effect):
             raise Killed
         if self.clock.now < self.away_until:
             raise ApiUnavailable("connection refused")
         try:
             return effect()
         finally:
-            if number == self.kill_at and self.kill_after_effect:
+            if self.dead:
                 raise Killed
+
+    def _clock_killed(self) -> bool:
+        return self.clock.kill_at is not None and self.clock.sleeps > self.clock.kill_at
 
     def _find(self, namespace: str, name: str) -> dict[str, Any]:
         for found in self.pods.values():
@@ -256,7 +282,7 @@ class FakeCluster:
         """A new process of the agent; it reads the node's label when it starts, as the CiliumNodeConfig's selector does."""
         process = agent["process"] = f"c{next(self._serial)}"
         agent["told"] = self.node["metadata"]["labels"].get(CILIUM_LABEL) == "true"
-        agent["status"] = {"phase": "Running", "conditions": ready(False), "containerStatuses": [{"containerID": process}]}
+        agent["status"] = {"phase": "Running", "conditions": ready(False), "containerStatuses": [{"name": "cilium-agent", "containerID": process}]}
         if not self.down:
             self.clock.later(4, lambda: self._agent_ready(agent, process))
 

@@ -93,22 +93,6 @@ def test_the_patch_touches_the_mark_alone() -> None:
     assert dns_spread.present_mark(dns_spread.spread_patch("w1")) == "w1"
 
 
-@pytest.mark.parametrize(
-    ("state", "done"),
-    [
-        (deployment(), True),
-        (deployment(observed=3), False),
-        (deployment(3, 2, 2), False),  # an old replica serves in place of a new one
-        (deployment(2, 1, 2), False),
-        (deployment(2, 2, 1), False),
-        (deployment(0, 0, 0), False),
-        ({**deployment(), "status": {}}, False),
-    ],
-)
-def test_a_deployment_is_rolled_out_when_its_replicas_are_new_and_available(state: dict[str, Any], done: bool) -> None:
-    assert dns_spread.is_rolled_out(state) is done
-
-
 def test_what_is_left_is_named() -> None:
     pods = [replica("c", terminating=True), replica("d", terminating=True, ready=False), replica("e")]
     begun = "Deployment coredns is not rolled out (1 of 2 replicas are new, 2 available)"

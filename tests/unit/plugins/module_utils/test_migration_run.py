@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,12 +17,28 @@ from ansible_collections.netops.cni_migration.plugins.module_utils import move_t
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_run import Migration, MigrationError, Settings, Timeouts
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import CILIUM_LABEL, STATE_LABEL, NodeView, Phase
+from ansible_collections.netops.cni_migration.plugins.module_utils.pod_trouble import PULL_SECONDS
 
 LEAVING = (pod("web", owners=REPLICA_SET), pod("cache", owners=REPLICA_SET), pod("proxy", namespace="kube-system", owners=DAEMON_SET))
 
 
 def make(*, cordoned: bool = False, pods: tuple[dict[str, Any], ...] = LEAVING) -> FakeCluster:
     return FakeCluster(FakeClock(), cordoned=cordoned, pods=pods)
+
+
+def with_everything(*, cordoned: bool) -> FakeCluster:
+    """A node with a pod of each kind that a run treats in its own way."""
+    containers = [{"name": "dns", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]
+    cluster = make(cordoned=cordoned, pods=(pod("dns", owners=REPLICA_SET, containers=containers), *LEAVING))
+    for found in cluster.pods.values():
+        if found["metadata"]["name"] == "proxy":
+            found["status"]["podIP"] = "10.244.1.9"
+    targets = [({"ready": False, "serving": True}, "dns"), ({"ready": True}, "elsewhere")]
+    endpoints = [{"conditions": conditions, "targetRef": {"kind": "Pod", "namespace": "default", "name": name}} for conditions, name in targets]
+    cluster.slices = [
+        {"metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": "dns"}}, "ports": [{"protocol": "UDP"}], "endpoints": endpoints}
+    ]
+    return cluster
 
 
 def migration(cluster: FakeCluster, state: str, **changes: Any) -> Migration:
@@ -298,13 +316,7 @@ def test_a_pod_that_comes_back_by_design_is_evicted_once() -> None:
 
 
 def test_a_server_of_datagrams_is_let_go_while_it_still_answers() -> None:
-    containers = [{"name": "dns", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]
-    cluster = make(pods=(pod("dns", owners=REPLICA_SET, containers=containers), *LEAVING))
-    targets = [({"ready": False, "serving": True}, "dns"), ({"ready": True}, "elsewhere")]
-    endpoints = [{"conditions": conditions, "targetRef": {"kind": "Pod", "namespace": "default", "name": name}} for conditions, name in targets]
-    cluster.slices = [
-        {"metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": "dns"}}, "ports": [{"protocol": "UDP"}], "endpoints": endpoints}
-    ]
+    cluster = with_everything(cordoned=False)
     go(cluster, "drained")
     assert cluster.calls.count("patch_pod_status") == 1, "only the one that ends, and only once"
     assert cluster.calls.index("patch_pod_status") > cluster.calls.index("evict_pod")
@@ -331,6 +343,71 @@ def test_an_agent_that_never_gets_ready_is_an_error_and_not_restarted_twice() ->
     assert cluster.calls.count("delete_pod") == 1
 
 
+def crash(agent: dict[str, Any], restarts: int) -> None:
+    """The container of the agent is down for the ``restarts`` + 1st time."""
+    status = agent["status"]["containerStatuses"][0]
+    status["restartCount"] = restarts
+    status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
+    status["lastState"] = {"terminated": {"reason": "Error", "exitCode": 1, "message": "level=fatal msg=invalid"}}
+
+
+def test_an_agent_that_crashes_is_given_up_long_before_the_deadline() -> None:
+    cluster = make()
+    go(cluster, "drained")
+    cluster._agent_ready = lambda agent, process: None  # type: ignore[method-assign]
+    for restarts, second in enumerate((5, 10, 25, 50, 95), start=0):
+        cluster.clock.later(second, partial(lambda number: crash(cluster.agent(), number), restarts))
+    began = cluster.clock.now
+    with pytest.raises(
+        MigrationError, match=r"step restart_agent: container cilium-agent of pod cilium-\d on k8s-w1 was started 5 times.*level=fatal msg=invalid.*go"
+    ):
+        go(cluster, "switched")
+    assert cluster.clock.now - began == pytest.approx(95, abs=1)
+
+
+def test_an_agent_that_crashes_after_the_reboot_is_given_up_too() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    cluster._agent_ready = lambda agent, process: None  # type: ignore[method-assign]
+    cluster.reboot()
+    for restarts, second in enumerate((35, 40, 50, 70, 110), start=1):
+        cluster.clock.later(second, partial(lambda number: crash(cluster.agent(), number), restarts))
+    with pytest.raises(MigrationError, match=r"step prove_reboot: container cilium-agent of pod cilium-\d on k8s-w1 was started 5 times"):
+        go(cluster, "verified")
+
+
+def test_an_image_that_does_not_come_is_named_with_the_node() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    cluster.reboot()
+    cluster.image_comes = False
+    began = cluster.clock.now
+    with pytest.raises(
+        MigrationError, match=r"node k8s-w1, step verify: .*pod cni-verify-k8s-w1 on k8s-w1 has no image: netshoot cannot be pulled: ErrImagePull no such tag"
+    ):
+        go(cluster, "verified")
+    assert cluster.clock.now - began < 40 + PULL_SECONDS, "40 s of it are the reboot's"
+    assert not any(name.startswith("cni-verify") for name in cluster.marks()["pods"])
+
+
+def test_a_sandbox_that_cannot_be_made_is_told_in_the_words_of_the_kubelet() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    cluster.reboot()
+    words = "Failed to create pod sandbox: mkdir /run/containerd/x: no space left on device"
+
+    def warn(created: dict[str, Any]) -> None:
+        event = {"type": "Warning", "reason": "FailedCreatePodSandBox", "message": words, "lastTimestamp": "2026-01-02T03:04:05Z"}
+        of_another = {**event, "message": "of an earlier run", "lastTimestamp": "2026-01-02T03:04:09Z", "involvedObject": {"uid": "verify-of-an-earlier-run"}}
+        cluster.events = [of_another, {**event, "involvedObject": {"uid": created["metadata"]["uid"]}}]
+
+    cluster._finish = warn  # type: ignore[method-assign]
+    with pytest.raises(
+        MigrationError, match=r"step verify: pod cni-verify-k8s-w1 is Pending \(waited 20 s\); its kubelet says: FailedCreatePodSandBox: .*no space left"
+    ):
+        go(cluster, "verified", timeouts=Timeouts(verify=20))
+
+
 @pytest.mark.parametrize("state", ["drained", "switched", "verified", "migrated", "flannel"])
 @pytest.mark.parametrize("start", ["flannel", "drained", "switched", "migrated"])
 def test_check_mode_plans_what_a_run_does_and_writes_nothing(start: str, state: str) -> None:
@@ -352,50 +429,105 @@ def test_check_mode_plans_what_a_run_does_and_writes_nothing(start: str, state: 
     assert sorted(done.outcome.evicted) == planned.outcome.evicted
 
 
-def trip(cluster: FakeCluster) -> None:
-    migrate(cluster)
-    assert cluster.cni == "cilium"
-    roll_back(cluster)
+def in_place(cluster: FakeCluster) -> None:
+    """What the role does where nodes are not rebooted."""
+    for state in ("drained", "switched", "verified", "migrated"):
+        go(cluster, state, in_place=True)
 
 
-def survive(cluster: FakeCluster, kills: list[tuple[int, bool]], road: Any) -> None:
-    """Walk ``road``, die at each of ``kills`` (requests after the last death; before or after the effect), start again each time."""
-    for offset, after_effect in kills:
-        cluster.kill_at, cluster.kill_after_effect = len(cluster.calls) + offset, after_effect
+def half_way(state: str) -> Callable[[FakeCluster], None]:
+    """The undisturbed road to a state."""
+
+    def road(cluster: FakeCluster) -> None:
+        go(cluster, "drained")
+        if state != "drained":
+            go(cluster, "switched")
+        if state in ("verified", "migrated"):
+            cluster.reboot()
+            go(cluster, state)
+
+    return road
+
+
+ROADS: dict[str, tuple[Callable[[FakeCluster], None], Callable[[FakeCluster], None], str]] = {
+    "to Cilium": (lambda _cluster: None, migrate, "cilium"),
+    "in place": (lambda _cluster: None, in_place, "cilium"),
+    **{f"back from {state}": (half_way(state), roll_back, "flannel") for state in ("drained", "switched", "verified", "migrated")},
+}
+"""What leads to the beginning, the road on which runs die, and the network it leads to."""
+
+
+def survive(cluster: FakeCluster, road: Callable[[FakeCluster], None], kills: Iterable[Callable[[FakeCluster], None]]) -> None:
+    """Walk ``road``, each time with the death that one of ``kills`` arranges, and once more without any."""
+    for kill in kills:
+        kill(cluster)
         try:
             road(cluster)
         except Killed:
+            cluster.live_again()
             cluster.clock.sleep(1)
         else:
             break
-    cluster.kill_at = None
+    cluster.live_again()
     road(cluster)
 
 
-def worth_a_kill(calls: list[str], after_effect: bool) -> list[int]:
-    """Every write, and the first of equal reads in a row; dying after a read is dying before the next request."""
-    writes = ("patch_node", "create_pod", "delete_pod", "evict_pod")
-    return [n for n, call in enumerate(calls) if call in writes or (not after_effect and call != calls[n - 1])]
+def at_request(number: int, *, after_effect: bool) -> Callable[[FakeCluster], None]:
+    """Death in the request with this number, counted from now."""
+
+    def kill(cluster: FakeCluster) -> None:
+        cluster.kill_at, cluster.kill_after_effect = len(cluster.calls) + number, after_effect
+
+    return kill
 
 
-@pytest.mark.parametrize("after_effect", [False, True])
+def in_wait(number: int) -> Callable[[FakeCluster], None]:
+    """Death in the pause with this number, counted from now."""
+
+    def kill(cluster: FakeCluster) -> None:
+        cluster.clock.kill_at = cluster.clock.sleeps + number
+
+    return kill
+
+
+def deaths(calls: list[str], pauses: int) -> Iterator[tuple[str, Callable[[FakeCluster], None]]]:
+    """A death before each request and in each pause of a walk that went well, and one after each request that changes anything."""
+    for number, call in enumerate(calls):
+        yield f"before request {number}, {call}", at_request(number, after_effect=False)
+        if call in ("patch_node", "create_pod", "delete_pod", "evict_pod", "patch_pod_status"):
+            yield f"after request {number}, {call}", at_request(number, after_effect=True)
+    for number in range(pauses):
+        yield f"in pause {number}", in_wait(number)
+
+
+@pytest.mark.parametrize("name", ROADS)
 @pytest.mark.parametrize("cordoned", [False, True])
-def test_a_kill_at_any_request_changes_nothing_in_the_end(cordoned: bool, after_effect: bool) -> None:
-    for road, cni in ((migrate, "cilium"), (trip, "flannel")):
-        smooth = make(cordoned=cordoned)
-        road(smooth)
-        for number in worth_a_kill(smooth.calls, after_effect):
-            cluster = make(cordoned=cordoned)
-            survive(cluster, [(number, after_effect)], road)
-            assert cluster.marks() == smooth.marks(), f"killed at request {number}, {smooth.calls[number]}"
-            assert cluster.cni == cni
-            assert len(cluster.removals) == len(set(cluster.removals)), "no pod was evicted twice"
+def test_a_death_anywhere_changes_nothing_in_the_end(cordoned: bool, name: str) -> None:
+    lead, road, network = ROADS[name]
+    smooth = with_everything(cordoned=cordoned)
+    lead(smooth)
+    requests, pauses = len(smooth.calls), smooth.clock.sleeps
+    road(smooth)
+    assert smooth.conflist == network
+    for where, kill in deaths(smooth.calls[requests:], smooth.clock.sleeps - pauses):
+        cluster = with_everything(cordoned=cordoned)
+        lead(cluster)
+        survive(cluster, road, [kill])
+        assert (cluster.marks(), cluster.conflist, cluster.cni) == (smooth.marks(), smooth.conflist, smooth.cni), where
+        assert len(cluster.removals) == len(set(cluster.removals)), f"{where}: a pod was evicted twice"
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.booleans(), st.lists(st.tuples(st.integers(0, 120), st.booleans()), max_size=6))
-def test_kills_at_random(cordoned: bool, kills: list[tuple[int, bool]]) -> None:
-    smooth, cluster = make(cordoned=cordoned), make(cordoned=cordoned)
-    migrate(smooth)
-    survive(cluster, kills, migrate)
-    assert cluster.marks() == smooth.marks() and cluster.cni == "cilium"
+@given(
+    st.booleans(),
+    st.sampled_from(sorted(ROADS)),
+    st.lists(st.one_of(st.builds(at_request, st.integers(0, 120), after_effect=st.booleans()), st.builds(in_wait, st.integers(0, 120))), max_size=6),
+)
+def test_several_deaths_change_nothing_either(cordoned: bool, name: str, kills: list[Callable[[FakeCluster], None]]) -> None:
+    lead, road, _network = ROADS[name]
+    smooth, cluster = with_everything(cordoned=cordoned), with_everything(cordoned=cordoned)
+    for each in (smooth, cluster):
+        lead(each)
+    road(smooth)
+    survive(cluster, road, kills)
+    assert (cluster.marks(), cluster.conflist, cluster.cni) == (smooth.marks(), smooth.conflist, smooth.cni)

@@ -10,7 +10,7 @@ import pytest
 from fake_cluster import FakeClock
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import ApiDenied, ApiUnavailable, ClusterError
-from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import DENIAL_GRACE_SECONDS, NotYet, TimedOut, wait_for
+from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import DENIAL_GRACE_SECONDS, Hopeless, NotYet, TimedOut, wait_for
 
 
 def failing(*errors: Exception) -> Callable[[], str]:
@@ -60,4 +60,11 @@ def test_other_errors_are_not_waited_for() -> None:
     clock = FakeClock()
     with pytest.raises(ClusterError, match="invalid"):
         wait_for(clock, 600, always(ClusterError("invalid")))
+    assert clock.now == 0
+
+
+def test_what_is_hopeless_is_not_waited_for() -> None:
+    clock = FakeClock()
+    with pytest.raises(Hopeless, match=r"^it ends each time$"):
+        wait_for(clock, 600, always(Hopeless("it ends each time")))
     assert clock.now == 0
