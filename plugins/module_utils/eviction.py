@@ -75,10 +75,15 @@ def is_own(pod: Pod) -> bool:
     return OWN_LABEL in (pod["metadata"].get("labels") or {})
 
 
+def is_static(pod: Pod) -> bool:
+    """True for the mirror of a pod that the kubelet takes from a manifest of its own."""
+    return MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {})
+
+
 def stays(pod: Pod) -> bool:
     """True for pods that no eviction removes: the kubelet's own, and a DaemonSet's, which ignores cordons."""
     owner = controller(pod)
-    return MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {}) or (owner is not None and owner.get("kind") == "DaemonSet")
+    return is_static(pod) or (owner is not None and owner.get("kind") == "DaemonSet")
 
 
 def own_address(pod: Pod) -> str:
@@ -163,7 +168,7 @@ def _matches(rule: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     }[operator]
 
 
-def _allows(budget: Mapping[str, Any], pod: Pod) -> bool:
+def allows(budget: Mapping[str, Any], pod: Pod) -> bool:
     """Whether the eviction API would let the pod go now (pkg/registry/core/pod/storage/eviction.go)."""
     status = budget.get("status") or {}
     if not is_ready(pod):
@@ -180,7 +185,7 @@ def foreseen_blocks(leaving: Iterable[Pod], budgets: Sequence[Mapping[str, Any]]
     for pod in leaving:
         if is_finished(pod) or is_terminating(pod) or (pod.get("status") or {}).get("phase") == "Pending":
             continue
-        closed = [budget for budget in budgets_of(pod, budgets) if not _allows(budget, pod)]
+        closed = [budget for budget in budgets_of(pod, budgets) if not allows(budget, pod)]
         if closed:
             healthy = ", ".join(
                 f"{b['metadata']['name']} needs {(b.get('status') or {}).get('desiredHealthy', 0)} healthy pods "

@@ -48,9 +48,16 @@ def flannel_daemonset(daemonsets: Iterable[Object]) -> Object | None:
 
 def flannel_network(config: Object | None) -> str:
     """The pod CIDR in Flannel's ``kube-flannel-cfg`` ConfigMap, or an empty string."""
-    if config is None:
-        return ""
-    return json.loads(config.get("data", {}).get("net-conf.json", "{}")).get("Network", "")
+    return _flannel_settings(config).get("Network", "")
+
+
+def flannel_backend(config: Object | None) -> str:
+    """How Flannel carries packets between nodes, such as ``vxlan``, by its ConfigMap, or an empty string."""
+    return (_flannel_settings(config).get("Backend") or {}).get("Type", "")
+
+
+def _flannel_settings(config: Object | None) -> dict[str, Any]:
+    return json.loads(config.get("data", {}).get("net-conf.json", "{}")) if config else {}
 
 
 def pods_by_network(pods: Iterable[Object], networks: Mapping[str, str]) -> dict[str, list[str]]:

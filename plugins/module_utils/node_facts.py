@@ -3,29 +3,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a node's own files and commands say of its network, as plain data.
 
-Pure parsers; :mod:`cni_node_info` reads the sources and preflight and the evidence use the result.
+Pure parsers; :mod:`node_reader` reads the sources and preflight and the evidence use the result.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Table
+
 CNI_CONFIG_SUFFIXES = (".conf", ".conflist", ".json")
 """What libcni takes for a configuration (containernetworking/cni, libcni/conf.go, ``ConfFiles``)."""
 
 _DEVICE = re.compile(r"\bdev (\S+)")
-_NETWORKD_KEY = re.compile(r"^\s*ManageForeignRoutingPolicyRules\s*=\s*(\S+)\s*$", re.MULTILINE | re.IGNORECASE)
+_LISTENING = "0A"
+_TUNNELS = ("vxlan", "geneve")
 
 
 def parse_links(text: str) -> list[dict[str, Any]]:
     """The links in the output of ``ip -details -json address show``.
 
     Each is ``{name, kind, mtu, addresses}``; ``kind`` is the kernel's link kind or an empty string for a plain device,
-    ``addresses`` are ``address/prefix`` strings. A VXLAN also has ``vni`` and ``port``.
+    ``addresses`` are ``address/prefix`` strings. A tunnel (VXLAN, Geneve) also has ``vni``, None when each packet has its own, and ``port``.
     Raises :class:`ValueError` when the text is not that output.
     """
     entries = json.loads(text or "[]")
@@ -42,9 +46,9 @@ def _link(entry: Mapping[str, Any]) -> dict[str, Any]:
         "mtu": entry["mtu"],
         "addresses": [f"{address['local']}/{address['prefixlen']}" for address in entry.get("addr_info", []) if "local" in address],
     }
-    if link["kind"] == "vxlan":
+    if link["kind"] in _TUNNELS:
         data = info.get("info_data", {})
-        link.update(vni=data.get("id"), port=data.get("port"))
+        link.update(vni=None if data.get("external") else data.get("id"), port=data.get("port"))
     return link
 
 
@@ -54,11 +58,20 @@ def parse_udp_ports(*tables: str) -> list[int]:
     A line is ``sl local_address rem_address st ...`` with ``local_address`` as hexadecimal ``address:port``
     (Linux, Documentation/networking/proc_net_tcp.rst; udp has the same columns).
     """
+    return _local_ports(tables)
+
+
+def parse_listening_ports(*tables: str) -> list[int]:
+    """The local ports that are listened on, from ``/proc/net/tcp`` and ``/proc/net/tcp6``."""
+    return _local_ports(tables, state=_LISTENING)
+
+
+def _local_ports(tables: Iterable[str], state: str = "") -> list[int]:
     ports = set()
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
-            if len(fields) > 1 and ":" in fields[1]:
+            if len(fields) > 3 and ":" in fields[1] and state in ("", fields[3]):
                 ports.add(int(fields[1].rsplit(":", 1)[1], 16))
     return sorted(ports)
 
@@ -73,10 +86,29 @@ def routes_by_device(lines: Iterable[str]) -> dict[str, int]:
     return dict(Counter(match[1] for match in map(_DEVICE.search, lines) if match))
 
 
-def networkd_keeps_foreign_rules(configs: Iterable[str]) -> bool:
-    """Whether these networkd.conf texts, in the order systemd reads them, stop networkd from deleting others' policy rules.
+def routed_networks(lines: Iterable[str]) -> list[dict[str, str]]:
+    """The networks that lines of ``ip route show`` lead to, each ``{network, device}``. The default route leads to none."""
+    found = []
+    for line in lines:
+        device = _DEVICE.search(line)
+        try:
+            network = ipaddress.ip_network(line.split()[0])
+        except (IndexError, ValueError):
+            continue  # the default route, or one of a kind that has its name first, such as a blackhole
+        if device:
+            found.append({"network": str(network), "device": device[1]})
+    return found
 
-    systemd's default is to delete them (networkd.conf(5), ``ManageForeignRoutingPolicyRules=``, yes unless set).
+
+def rule_tables(tables: Iterable[Table]) -> dict[str, dict[str, int | None]]:
+    """The iptables tables that hold rules, by backend, with their number, such as ``{"legacy": {"ipv4 filter": 1}, "nft": {}}``.
+
+    None stands for a number that was not counted.
     """
-    values = [value for text in configs for value in _NETWORKD_KEY.findall(text)]
-    return bool(values) and values[-1].lower() in ("no", "false", "off", "0")
+    found: dict[str, dict[str, int | None]] = {"nft": {}, "legacy": {}}
+    for table in tables:
+        counts = list(table.chains.values())
+        if not table.native and any(count is None or count > 0 for count in counts):
+            total = None if None in counts else sum(count or 0 for count in counts)
+            found[table.key.backend][f"{table.key.family} {table.key.name}"] = total
+    return found

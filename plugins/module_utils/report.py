@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import evidence, report_model, report_plots, timeline
+from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import OK
 from ansible_collections.netops.cni_migration.plugins.module_utils.report_html import (
     UNKNOWN,
     Html,
@@ -291,11 +292,14 @@ def _listed(what: str, value: Any) -> object:
 def decided(found: Evidence) -> Html:
     """What preflight saw and what followed from it."""
     findings = report_model.decisions(found.nodes)
-    if not findings:
-        return section("What was decided, and why", element("p", "Preflight found nothing that stood in the way or had to be pointed out."))
     columns = [*texts("Check", "Level"), *names("Node"), *texts("What was seen", "What follows")]
     rows = [(each["check"], each["level"], each["node"] or timeline.CLUSTER, each["fact"], each["advice"]) for each in findings]
-    return section("What was decided, and why", table("Findings of the preflight", columns, rows))
+    noted, fine = [row for row in rows if row[1] != OK], [row for row in rows if row[1] == OK]
+    nothing = element("p", "Preflight found nothing that stood in the way or had to be pointed out.")
+    content = [table("Findings of the preflight", columns, noted) if noted else nothing]
+    if fine:
+        content.append(element("details", element("summary", f"{words(len(fine), 'check')} found all well"), table("What was well", columns, fine)))
+    return section("What was decided, and why", *content)
 
 
 def left_over(found: Evidence) -> Html:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import evidence, move_times, timeline
+from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import OK
 from ansible_collections.netops.cni_migration.plugins.module_utils.report_html import milliseconds, seconds, words
 
 GOOD, BAD, UNSURE = "good", "bad", "unsure"
@@ -227,6 +228,6 @@ def rule_details(node: Mapping[str, Any]) -> list[tuple[str, str, str, str, Any,
 
 
 def decisions(nodes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """What preflight found, each thing once: what concerns the cluster stands in the file of every node."""
+    """What preflight found, each thing once, what is ok last: what concerns the cluster stands in the file of every node."""
     found = {tuple(sorted(finding.items())): finding for node in nodes for finding in node.get("decisions", [])}
-    return sorted(found.values(), key=lambda finding: (finding["level"], finding["node"], finding["check"]))
+    return sorted(found.values(), key=lambda finding: (finding["level"] == OK, finding["level"], finding["node"], finding["check"]))

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cni_node_info
-short_description: Read a node's network state
+short_description: Read what a CNI migration has to know of a node
 version_added: "1.0.0"
 description:
-  - Reads what a CNI migration has to know of a node, such as its links, routes, bound UDP ports, CNI files and kernel.
+  - Reads what a CNI migration has to know of a node, such as its links, routes, ports in use, CNI files, kernel, packet filter, file systems
+    and services.
   - Changes nothing.
+notes:
+  - Needs root, and C(ip) of iproute2.
 author:
   - netops.cni_migration authors (@netops)
 attributes:
@@ -50,10 +53,32 @@ btf:
   description: Whether the kernel carries its own type information.
   returned: always
   type: bool
-networkd_deletes_rules:
-  description: Whether systemd-networkd runs and would delete policy rules that are not its own.
+kernel_lacks:
+  description: The kernel options that Cilium needs and the kernel was built without, V(null) when its configuration cannot be read.
   returned: always
-  type: bool
+  type: list
+  elements: str
+  sample: []
+kubelet:
+  description: The state of the kubelet's unit in systemd's words, empty without systemd.
+  returned: always
+  type: str
+  sample: active
+kubelet_version:
+  description: The kubelet's version, empty where there is none on the path.
+  returned: always
+  type: str
+  sample: v1.33.2
+networkd_deletes:
+  description: What of others systemd-networkd is configured to delete, V(routes) and V(rules). Empty where it does not run.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+rp_filter:
+  description: The kernel's reverse path filter for all links, V(0) off, V(1) strict, V(2) loose.
+  returned: always
+  type: int
 links:
   description: The network links.
   returned: always
@@ -74,10 +99,10 @@ links:
       type: list
       elements: str
     vni:
-      description: The network identifier, of a VXLAN only.
+      description: The network identifier, of a VXLAN or Geneve tunnel only. It is V(null) where each packet has its own.
       type: int
     port:
-      description: The UDP port, of a VXLAN only.
+      description: The UDP port, of a VXLAN or Geneve tunnel only.
       type: int
   sample:
     - {name: flannel.1, kind: vxlan, mtu: 1450, addresses: [10.244.1.0/32], vni: 1, port: 8472}
@@ -86,12 +111,68 @@ routes:
   returned: always
   type: dict
   sample: {cni0: 1, eth0: 1, eth1: 1, flannel.1: 2}
+routed_networks:
+  description: The IPv4 networks that the main table has routes to.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    network:
+      description: The network.
+      type: str
+    device:
+      description: The link that the route leads out of.
+      type: str
+  sample:
+    - {network: 10.244.1.0/24, device: cni0}
 udp_ports:
   description: The bound local UDP ports.
   returned: always
   type: list
   elements: int
   sample: [8472]
+tcp_ports:
+  description: The local TCP ports that are listened on.
+  returned: always
+  type: list
+  elements: int
+  sample: [22, 10250]
+iptables:
+  description: By backend, V(nft) and V(legacy), the iptables tables that hold rules, and how many. V(null) is a number that was not counted.
+  returned: always
+  type: dict
+  sample: {nft: {ipv4 filter: 21, ipv4 nat: null}, legacy: {}}
+filesystems:
+  description: The file systems that the kubelet watches.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The kubelet's name for it, V(nodefs) or V(imagefs).
+      type: str
+    path:
+      description: The folder that was looked at.
+      type: str
+    bytes:
+      description: Its size.
+      type: int
+    bytes_free:
+      description: What of it users may still fill.
+      type: int
+    inodes:
+      description: The number of its inodes, V(0) where it has no fixed number.
+      type: int
+    inodes_free:
+      description: The number of inodes that are free.
+      type: int
+  sample:
+    - {name: imagefs, path: /var/lib/containerd, bytes: 21474836480, bytes_free: 9663676416, inodes: 1310720, inodes_free: 1190021}
+eviction_thresholds:
+  description: The kubelet's hard eviction thresholds for disks, by its names for them.
+  returned: always
+  type: dict
+  sample: {nodefs.available: 10%, nodefs.inodesFree: 5%, imagefs.available: 15%, imagefs.inodesFree: 5%}
 cni_files:
   description: The names in the folder of CNI configurations.
   returned: always
@@ -103,51 +184,25 @@ cni_active:
   returned: always
   type: str
   sample: 10-flannel.conflist
+cni_plugins:
+  description: The plugins that this file calls, by their type. Empty when it cannot be understood.
+  returned: always
+  type: list
+  elements: str
+  sample: [flannel, portmap]
 """
-
-import glob
-import os
-import platform
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import host, node_facts
-
-NETWORKD_CONFIGS = ("/etc/systemd/networkd.conf", "/usr/lib/systemd/networkd.conf.d/*.conf", "/etc/systemd/networkd.conf.d/*.conf")
-
-
-def networkd_deletes_rules() -> bool:
-    """Whether networkd manages this node's links and was not told to leave foreign policy rules alone."""
-    if not os.path.isdir("/run/systemd/netif/links"):
-        return False
-    paths = [path for pattern in NETWORKD_CONFIGS for path in sorted(glob.glob(pattern))]
-    return not node_facts.networkd_keeps_foreign_rules(host.read_text(path) or "" for path in paths)
-
-
-def collect(cni_config_dir: str) -> dict[str, object]:
-    """The node's state as the module returns it. Raises HostError when a command fails, ValueError on unknown output."""
-    names = sorted(os.listdir(cni_config_dir)) if os.path.isdir(cni_config_dir) else []
-    return {
-        "kernel": platform.release(),
-        "bpf": os.path.exists("/proc/sys/kernel/unprivileged_bpf_disabled"),
-        "btf": os.path.exists("/sys/kernel/btf/vmlinux"),
-        "networkd_deletes_rules": networkd_deletes_rules(),
-        "links": node_facts.parse_links(host.run(["ip", "-details", "-json", "address", "show"]).stdout),
-        "routes": node_facts.routes_by_device(host.run(["ip", "-4", "route", "show"]).stdout.splitlines()),
-        "udp_ports": node_facts.parse_udp_ports(host.read_text("/proc/net/udp") or "", host.read_text("/proc/net/udp6") or ""),
-        "cni_files": names,
-        "cni_active": node_facts.active_cni_file(names),
-    }
+from ansible_collections.netops.cni_migration.plugins.module_utils import host, node_reader
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={"cni_config_dir": {"type": "path", "default": "/etc/cni/net.d"}}, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **collect(module.params["cni_config_dir"]))
+        module.exit_json(changed=False, **node_reader.collect(module.params["cni_config_dir"]))
     except host.HostError as error:
         host.fail(module, error)
-    except ValueError as error:
-        module.fail_json(msg=f"cannot read the output of 'ip -details -json address show': {error}")
 
 
 if __name__ == "__main__":

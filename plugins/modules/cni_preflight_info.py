@@ -12,7 +12,12 @@ version_added: "1.0.0"
 description:
   - Compares what the migration is about to use with what the cluster and its nodes already use, and names what the drains would
     lose or wait for.
+  - Each check gives at least one line for the cluster or for each node that it is about, with the fact that decided. Nodes that have
+    moved are not looked at any more.
   - Runs on the controller and changes nothing. What it finds is returned, and refusing is left to the caller.
+notes:
+  - Lists each kind of object once, however many nodes and pods there are.
+  - Rights needed in the cluster are list on nodes, pods, poddisruptionbudgets, daemonsets and deployments, and get on the ConfigMap of Flannel.
 author:
   - netops.cni_migration authors (@netops)
 extends_documentation_fragment:
@@ -57,6 +62,25 @@ options:
     description: Whether the ending changes Cilium's routing mode, which interrupts the traffic between nodes.
     type: bool
     default: false
+  switch:
+    description: How the pods that a drain leaves come to Cilium, as in M(netops.cni_migration.cni_migrate_node).
+    type: str
+    choices: [reboot, in_place]
+    default: reboot
+  images:
+    description: Images that every node needs besides those of O(manifests), with the pull policy C(IfNotPresent).
+    type: list
+    elements: str
+    default: []
+  manifests:
+    description: The objects that Cilium's chart becomes with the values of the start. Without them the chart and its images are not looked at.
+    type: list
+    elements: dict
+    default: []
+  chart_error:
+    description: Why there are no O(manifests), in Helm's words.
+    type: str
+    default: ""
 seealso:
   - module: netops.cni_migration.cni_node_info
   - module: netops.cni_migration.cni_migrate_node
@@ -74,7 +98,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: What was found, the refusals first.
+  description: What was found, the refusals first, then the warnings, then what is ok.
   returned: always
   type: list
   elements: dict
@@ -83,16 +107,16 @@ findings:
       description: The name of the check.
       type: str
     level:
-      description: V(refused) or V(warning).
+      description: V(refused), V(warning) or V(ok).
       type: str
     node:
       description: The node it is about, empty for the cluster.
       type: str
     fact:
-      description: What was seen.
+      description: What was seen, and so decided.
       type: str
     advice:
-      description: What to do about it.
+      description: What to do about it, empty when it is ok.
       type: str
   sample:
     - check: tunnel
@@ -100,17 +124,34 @@ findings:
       node: k8s-w1
       fact: link vxlan9 (VNI 9) already uses UDP port 8473
       advice: remove the link or choose another cilium_migration_tunnel_port
+    - {check: kernel, level: ok, node: k8s-w1, fact: the kernel 6.1.0-37-amd64 has the bpf system call and BTF, advice: ""}
 refused:
   description: Whether any finding is a refusal.
   returned: always
   type: bool
+table:
+  description: The same as a table for people, line by line. What is the same on several nodes is one line.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - LEVEL    CHECK   WHERE    FACT
+    - refused  tunnel  k8s-w1   link vxlan9 (VNI 9) already uses UDP port 8473
+    - "                         -> remove the link or choose another cilium_migration_tunnel_port"
+    - ok       kernel  3 nodes  the kernel 6.1.0-37-amd64 has the bpf system call and BTF
+    - 1 refused, 0 warning, 3 ok
 """
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, preflight
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, preflight, preflight_table
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import ApiUnavailable, ClusterError
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module, failures_told
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import StateError
+from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import REFUSED, Cluster, Settings
 
 OPTIONS = {
     "pod_cidr": {"type": "str", "required": True},
@@ -121,35 +162,54 @@ OPTIONS = {
     "accept_blocking_budgets": {"type": "bool", "default": False},
     "direct_routes": {"type": "bool", "default": False},
     "routing_changes": {"type": "bool", "default": False},
+    "switch": {"type": "str", "choices": ["reboot", "in_place"], "default": "reboot"},
+    "images": {"type": "list", "elements": "str", "default": []},
+    "manifests": {"type": "list", "elements": "dict", "default": []},
+    "chart_error": {"type": "str", "default": ""},
 }
 
 
-def read_cluster(api: ClusterReader) -> preflight.Cluster:
+def read_cluster(api: ClusterReader) -> Cluster:
     """The objects the checks need. Raises ClusterError."""
-    daemonsets = api.list_daemonsets()
-    flannel = migration_status.flannel_daemonset(daemonsets)
-    return preflight.Cluster(
-        nodes=api.list_nodes(),
-        pods=api.list_pods(),
-        budgets=api.list_budgets(),
-        daemonsets=daemonsets,
-        deployments=api.list_deployments(),
-        flannel_config=flannel and api.get_config_map(flannel["metadata"]["namespace"], migration_status.FLANNEL_CONFIG_MAP),
+    try:
+        daemonsets = api.list_daemonsets()
+        flannel = migration_status.flannel_daemonset(daemonsets)
+        return Cluster(
+            nodes=api.list_nodes(),
+            pods=api.list_pods(),
+            budgets=api.list_budgets(),
+            daemonsets=daemonsets,
+            deployments=api.list_deployments(),
+            flannel_config=flannel and api.get_config_map(flannel["metadata"]["namespace"], migration_status.FLANNEL_CONFIG_MAP),
+        )
+    except ApiUnavailable as error:
+        raise ClusterError(
+            f"The API server does not answer, so nothing was checked, and nothing was changed. {error}. "
+            "See whether the kubeconfig leads to it, and on its node whether it runs (crictl ps, journalctl -u kubelet)",
+            **error.facts,
+        ) from error
+
+
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """The settings that the module was called with."""
+    return Settings(
+        evict=EvictionPolicy(delete_emptydir_data=options["evict_emptydir_data"], unmanaged_pods=options["evict_unmanaged_pods"]),
+        in_place=options["switch"] == "in_place",
+        **{
+            name: options[name]
+            for name in ("pod_cidr", "tunnel_port", "accept_blocking_budgets", "direct_routes", "routing_changes", "images", "manifests", "chart_error")
+        },
     )
 
 
 def main() -> None:
     module = cluster_module(OPTIONS)
     options = module.params
-    settings = preflight.Settings(
-        pod_cidr=options["pod_cidr"],
-        tunnel_port=options["tunnel_port"],
-        evict=EvictionPolicy(delete_emptydir_data=options["evict_emptydir_data"], unmanaged_pods=options["evict_unmanaged_pods"]),
-        **{name: options[name] for name in ("accept_blocking_budgets", "direct_routes", "routing_changes")},
-    )
     with failures_told(module, StateError, ValueError):
-        found = preflight.findings(read_cluster(ClusterReader(options["kubeconfig"])), settings, options["node_facts"])
-    module.exit_json(changed=False, findings=found, refused=any(finding["level"] == preflight.REFUSED for finding in found))
+        cluster = read_cluster(ClusterReader(options["kubeconfig"]))
+        found = preflight.findings(cluster, settings_of(options), options["node_facts"])
+    refused = any(finding["level"] == REFUSED for finding in found)
+    module.exit_json(changed=False, findings=found, refused=refused, table=preflight_table.table(found))
 
 
 if __name__ == "__main__":

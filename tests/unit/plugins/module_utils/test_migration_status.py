@@ -58,6 +58,8 @@ def test_flannel_is_known_by_its_label_and_its_network_by_its_configmap() -> Non
     assert status.flannel_daemonset([{"metadata": {"name": "x"}}, flannel]) is flannel
     assert status.flannel_network({"data": {"net-conf.json": '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}'}}) == "10.244.0.0/16"
     assert status.flannel_network(None) == ""
+    assert status.flannel_backend({"data": {"net-conf.json": '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}'}}) == "vxlan"
+    assert [status.flannel_backend(config) for config in (None, {}, {"data": {"net-conf.json": "{}"}})] == ["", "", ""]
 
 
 def revision(number: int, state: str, values: dict[str, Any] | None = None) -> dict[str, Any]:

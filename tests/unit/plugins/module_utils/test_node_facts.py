@@ -8,6 +8,7 @@ import json
 import pytest
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import node_facts
+from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import Table, TableKey
 
 LINKS = [
     {"ifname": "lo", "mtu": 65536, "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}, {"local": "::1", "prefixlen": 128}]},
@@ -17,6 +18,8 @@ LINKS = [
         "addr_info": [{"local": "10.244.1.0", "prefixlen": 32}],
         "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 1, "port": 8472}},
     },
+    {"ifname": "cilium_vxlan", "mtu": 1500, "linkinfo": {"info_kind": "vxlan", "info_data": {"external": True, "id": 0, "port": 8473}}},
+    {"ifname": "gnv0", "mtu": 1400, "linkinfo": {"info_kind": "geneve", "info_data": {"id": 7, "port": 6081}}},
     {},
 ]
 
@@ -28,11 +31,18 @@ UDP6 = """  sl  local_address                         remote_address            
   213: 00000000000000000000000000000000:2119 00000000000000000000000000000000:0000 07 00000000:00000000
 """
 
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:280A 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21213 1 0000000000000000 100 0 0 10 0
+   1: 650AA8C0:0016 640AA8C0:C350 01 00000000:00000000 02:000A7214 00000000     0        0 21214 2 0000000000000000 20 4 31 10 -1
+"""
+
 
 def test_links_carry_kind_addresses_and_the_identity_of_a_tunnel() -> None:
     assert node_facts.parse_links(json.dumps(LINKS)) == [
         {"name": "lo", "kind": "", "mtu": 65536, "addresses": ["127.0.0.1/8", "::1/128"]},
         {"name": "flannel.1", "kind": "vxlan", "mtu": 1450, "addresses": ["10.244.1.0/32"], "vni": 1, "port": 8472},
+        {"name": "cilium_vxlan", "kind": "vxlan", "mtu": 1500, "addresses": [], "vni": None, "port": 8473},
+        {"name": "gnv0", "kind": "geneve", "mtu": 1400, "addresses": [], "vni": 7, "port": 6081},
     ]
 
 
@@ -67,14 +77,33 @@ def test_routes_are_counted_by_device() -> None:
     assert node_facts.routes_by_device(lines) == {"eth0": 1, "flannel.1": 2}
 
 
-@pytest.mark.parametrize(
-    ("configs", "keeps"),
-    [
-        ([], False),
-        (["[Network]\n#ManageForeignRoutingPolicyRules=no\n"], False),
-        (["[Network]\nManageForeignRoutingPolicyRules=no\n"], True),
-        (["[Network]\nManageForeignRoutingPolicyRules=no\n", "[Network]\nManageForeignRoutingPolicyRules=yes\n"], False),
-    ],
-)
-def test_networkd_deletes_foreign_rules_unless_told_otherwise_last(configs: list[str], keeps: bool) -> None:
-    assert node_facts.networkd_keeps_foreign_rules(configs) is keeps
+def test_only_ports_that_are_listened_on() -> None:
+    assert node_facts.parse_listening_ports(TCP, "") == [10250]
+
+
+def test_networks_that_routes_lead_to() -> None:
+    lines = [
+        "default via 10.0.2.2 dev eth0 proto static",
+        "10.244.0.0/24 via 10.244.0.0 dev flannel.1 onlink",
+        "169.254.169.254 dev eth0 scope link",
+        "blackhole 10.9.0.0/16",
+        "10.8.0.0/16 proto bird",
+        "\tnexthop via 192.168.10.1 dev eth1 weight 1",
+        "",
+    ]
+    assert node_facts.routed_networks(lines) == [
+        {"network": "10.244.0.0/24", "device": "flannel.1"},
+        {"network": "169.254.169.254/32", "device": "eth0"},
+    ]
+
+
+def test_tables_that_hold_rules_by_backend() -> None:
+    tables = [
+        Table(TableKey("nft", "ipv4", "filter"), {"INPUT": 2, "FORWARD": 1}, {"INPUT", "FORWARD"}),
+        Table(TableKey("nft", "ipv4", "nat"), {"PREROUTING": 1, "KUBE-SERVICES": None}, {"PREROUTING"}),
+        Table(TableKey("nft", "ipv4", "mangle"), {"PREROUTING": 0}, {"PREROUTING"}),
+        Table(TableKey("nft", "ipv4", "kube-proxy"), {"services": 4}, native=True),
+        Table(TableKey("legacy", "ipv6", "filter"), {"INPUT": 1}, {"INPUT"}),
+    ]
+    assert node_facts.rule_tables(tables) == {"nft": {"ipv4 filter": 3, "ipv4 nat": None}, "legacy": {"ipv6 filter": 1}}
+    assert node_facts.rule_tables([]) == {"nft": {}, "legacy": {}}

@@ -97,6 +97,17 @@ def test_what_was_not_measured_is_said() -> None:
     assert "Preflight found nothing" in bare.text
 
 
+def test_what_preflight_found_well_is_told_apart_from_the_rest() -> None:
+    fine = {"check": "kernel", "level": "ok", "node": "w1", "fact": "the kernel is 6.1", "advice": ""}
+    both = page(nodes=[node(decisions=[*node()["decisions"], fine])]).words
+    assert "dns warning cluster one replica it is spread" in both
+    assert "1 check found all well" in both
+    assert "kernel ok w1 the kernel is 6.1" in both
+    alone = page(nodes=[node(decisions=[fine])]).words
+    assert "Preflight found nothing that stood in the way" in alone
+    assert "1 check found all well" in alone
+
+
 def test_evidence_that_knows_of_no_absence_has_its_section_all_the_same() -> None:
     text = page(disruption=disruption(api_server={"requests": 900, "longest_silence_ms": 21500.0})).words
     assert "longest silence 21.5 s" in text

@@ -179,5 +179,6 @@ def test_rules_are_listed_before_removed_and_after() -> None:
 
 def test_a_finding_about_the_cluster_is_told_once() -> None:
     own = {"check": "mtu", "level": "refused", "node": "w2", "fact": "f", "advice": "a"}
-    nodes = [node(), node("w2", decisions=[*node()["decisions"], own])]
-    assert [finding["check"] for finding in model.decisions(nodes)] == ["mtu", "dns"]
+    fine = {"check": "cni", "level": "ok", "node": "", "fact": "f", "advice": ""}
+    nodes = [node(decisions=[*node()["decisions"], fine]), node("w2", decisions=[*node()["decisions"], own, fine])]
+    assert [finding["check"] for finding in model.decisions(nodes)] == ["mtu", "dns", "cni"]
