@@ -57,9 +57,16 @@ options:
     description: Whether the ending changes Cilium's routing mode, which interrupts the traffic between nodes.
     type: bool
     default: false
+  policies_enforced_in:
+    description: With which of its values Cilium enforces network policies.
+    type: list
+    elements: str
+    choices: [initial, final]
+    default: [final]
 seealso:
   - module: netops.cni_migration.cni_node_info
   - module: netops.cni_migration.cni_migrate_node
+  - module: netops.cni_migration.network_policies_info
 """
 
 EXAMPLES = r"""
@@ -104,9 +111,13 @@ refused:
   description: Whether any finding is a refusal.
   returned: always
   type: bool
+policies:
+  description: The network policies and what enforces them in each phase, as M(netops.cni_migration.network_policies_info) returns it.
+  returned: always
+  type: dict
 """
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, preflight
+from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, network_policies, policy_reader, preflight
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module, failures_told
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
@@ -121,6 +132,7 @@ OPTIONS = {
     "accept_blocking_budgets": {"type": "bool", "default": False},
     "direct_routes": {"type": "bool", "default": False},
     "routing_changes": {"type": "bool", "default": False},
+    "policies_enforced_in": network_policies.ENFORCED_IN,
 }
 
 
@@ -148,8 +160,12 @@ def main() -> None:
         **{name: options[name] for name in ("accept_blocking_budgets", "direct_routes", "routing_changes")},
     )
     with failures_told(module, StateError, ValueError):
-        found = preflight.findings(read_cluster(ClusterReader(options["kubeconfig"])), settings, options["node_facts"])
-    module.exit_json(changed=False, findings=found, refused=any(finding["level"] == preflight.REFUSED for finding in found))
+        api = ClusterReader(options["kubeconfig"])
+        cluster = read_cluster(api)
+        found = preflight.findings(cluster, settings, options["node_facts"])
+        policies = network_policies.overview(policy_reader.read_policies(api), cluster.daemonsets, options["policies_enforced_in"])
+        found += network_policies.findings(policies, options["policies_enforced_in"])
+    module.exit_json(changed=False, findings=found, refused=any(finding["level"] == preflight.REFUSED for finding in found), policies=policies)
 
 
 if __name__ == "__main__":
