@@ -108,6 +108,7 @@ class KubernetesCluster:
     _apps: Any
     _policy: Any
     _discovery: Any
+    _custom: Any
 
     def __init__(self, kubeconfig: str) -> None:
         """Read ``kubeconfig``; no request is made. Raises :class:`ClusterError` when it cannot be used."""
@@ -120,6 +121,7 @@ class KubernetesCluster:
         api = client.ApiClient(settings)
         self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
         self._policy, self._discovery = client.PolicyV1Api(api), client.DiscoveryV1Api(api)
+        self._custom = client.CustomObjectsApi(api)
 
     def get_node(self, name: str) -> dict[str, Any]:
         return _json("get node", self._core.read_node, name)

@@ -42,3 +42,10 @@ class ClusterReader(cluster.KubernetesCluster):
             return cluster._json("get configmap", self._core.read_namespaced_config_map, name, namespace)
         except cluster.NotFound:
             return None
+
+    def list_kind(self, group: str, version: str, plural: str) -> list[dict[str, Any]]:
+        """Every object of a kind of an API group, in all namespaces; none where the API server does not know the kind."""
+        try:
+            return cluster._json("list", self._custom.list_cluster_custom_object, group, version, plural)["items"]
+        except cluster.NotFound:
+            return []

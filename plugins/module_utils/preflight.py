@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
+from ansible_collections.netops.cni_migration.plugins.module_utils import network_policies as on_policies
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_cluster as on_cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_images as on_images
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_node as on_node
@@ -35,6 +36,7 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
         *on_cluster.mtu(cluster, node_facts, pending),
         *on_cluster.dns(cluster, pending),
         *on_cluster.single_replica(cluster, pending),
+        *(on_policies.findings(cluster.policies, settings.policies_enforced_in) if cluster.policies is not None and pending else ()),
         *on_images.chart(cluster, settings, pending),
         *on_images.watcher(settings, pending),
         *on_images.images(cluster, settings, pending),

@@ -37,7 +37,8 @@ class Settings:
     """What the migration is about to use, and what its user accepts to lose or to wait for.
 
     ``manifests`` are the objects that Cilium's chart becomes with the values of the start, empty when they are not known; ``chart_error`` is why
-    they could not be made. ``images`` are further images that every node needs.
+    they could not be made. ``images`` are further images that every node needs. ``policies_enforced_in`` are those of Cilium's values with
+    which it enforces network policies.
     """
 
     pod_cidr: str
@@ -50,6 +51,7 @@ class Settings:
     images: Sequence[str] = ()
     manifests: Sequence[Object] = ()
     chart_error: str = ""
+    policies_enforced_in: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The API objects the checks read: lists as the API returns them."""
+    """The API objects the checks read: lists as the API returns them, and what ``network_policies`` makes of the network policies."""
 
     nodes: Sequence[Object]
     pods: Sequence[Object] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Cluster:
     daemonsets: Sequence[Object] = field(default_factory=list)
     deployments: Sequence[Object] = field(default_factory=list)
     flannel_config: Object | None = None
+    policies: Object | None = None
 
     @cached_property
     def pods_by_node(self) -> Mapping[str, list[Object]]:

@@ -81,9 +81,16 @@ options:
     description: Why there are no O(manifests), in Helm's words.
     type: str
     default: ""
+  policies_enforced_in:
+    description: With which of its values Cilium enforces network policies.
+    type: list
+    elements: str
+    choices: [initial, final]
+    default: [final]
 seealso:
   - module: netops.cni_migration.cni_node_info
   - module: netops.cni_migration.cni_migrate_node
+  - module: netops.cni_migration.network_policies_info
 """
 
 EXAMPLES = r"""
@@ -140,12 +147,16 @@ table:
     - "                         -> remove the link or choose another cilium_migration_tunnel_port"
     - ok       kernel  3 nodes  the kernel 6.1.0-37-amd64 has the bpf system call and BTF
     - 1 refused, 0 warning, 3 ok
+policies:
+  description: The network policies and what enforces them in each phase, as M(netops.cni_migration.network_policies_info) returns it.
+  returned: always
+  type: dict
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, preflight, preflight_table
+from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, network_policies, policy_reader, preflight, preflight_table
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import ApiUnavailable, ClusterError
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module, failures_told
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
@@ -166,10 +177,11 @@ OPTIONS = {
     "images": {"type": "list", "elements": "str", "default": []},
     "manifests": {"type": "list", "elements": "dict", "default": []},
     "chart_error": {"type": "str", "default": ""},
+    "policies_enforced_in": network_policies.ENFORCED_IN,
 }
 
 
-def read_cluster(api: ClusterReader) -> Cluster:
+def read_cluster(api: ClusterReader, policies_enforced_in: list[str]) -> Cluster:
     """The objects the checks need. Raises ClusterError."""
     try:
         daemonsets = api.list_daemonsets()
@@ -181,6 +193,7 @@ def read_cluster(api: ClusterReader) -> Cluster:
             daemonsets=daemonsets,
             deployments=api.list_deployments(),
             flannel_config=flannel and api.get_config_map(flannel["metadata"]["namespace"], migration_status.FLANNEL_CONFIG_MAP),
+            policies=network_policies.overview(policy_reader.read_policies(api), daemonsets, policies_enforced_in),
         )
     except ApiUnavailable as error:
         raise ClusterError(
@@ -197,7 +210,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
         in_place=options["switch"] == "in_place",
         **{
             name: options[name]
-            for name in ("pod_cidr", "tunnel_port", "accept_blocking_budgets", "direct_routes", "routing_changes", "images", "manifests", "chart_error")
+            for name in ("pod_cidr", "tunnel_port", "accept_blocking_budgets", "direct_routes", "routing_changes", "images", "manifests", "chart_error", "policies_enforced_in")
         },
     )
 
@@ -206,10 +219,10 @@ def main() -> None:
     module = cluster_module(OPTIONS)
     options = module.params
     with failures_told(module, StateError, ValueError):
-        cluster = read_cluster(ClusterReader(options["kubeconfig"]))
+        cluster = read_cluster(ClusterReader(options["kubeconfig"]), options["policies_enforced_in"])
         found = preflight.findings(cluster, settings_of(options), options["node_facts"])
     refused = any(finding["level"] == REFUSED for finding in found)
-    module.exit_json(changed=False, findings=found, refused=refused, table=preflight_table.table(found))
+    module.exit_json(changed=False, findings=found, refused=refused, table=preflight_table.table(found), policies=cluster.policies)
 
 
 if __name__ == "__main__":

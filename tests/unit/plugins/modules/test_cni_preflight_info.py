@@ -25,6 +25,14 @@ LISTS = {
     "/apis/apps/v1/daemonsets": "daemonsets",
     "/apis/apps/v1/deployments": "deployments",
 }
+# The kinds of network policies: where one is not defined, the API server says that it is not found.
+POLICIES = [
+    "/apis/networking.k8s.io/v1/networkpolicies",
+    "/apis/cilium.io/v2/ciliumnetworkpolicies",
+    "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies",
+    "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies",
+    "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies",
+]
 CONFIG_MAP = "/api/v1/namespaces/kube-flannel/configmaps/kube-flannel-cfg"
 
 
@@ -72,7 +80,7 @@ def test_each_kind_is_listed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     api = server()
     with api.running(tmp_path) as kubeconfig:
         found = result(monkeypatch, options(kubeconfig))
-    assert Counter(path for path, _query in api.asked) == Counter([*LISTS, CONFIG_MAP])
+    assert Counter(path for path, _query in api.asked) == Counter([*LISTS, *POLICIES, CONFIG_MAP])
     assert [name for name in found if name != "changed"] == list(yaml.safe_load(cni_preflight_info.RETURN))
     assert (found["changed"], found["refused"]) == (False, False)
     assert {each["level"] for each in found["findings"]} == {"ok"}
