@@ -27,6 +27,8 @@ else:
     KUBERNETES_IMPORT_ERROR = ""
 
 CONNECT_AND_READ_SECONDS = (3, 15)
+FORBIDDEN_ADVICE = ". docs/security.md lists the rights that the account of the kubeconfig needs"
+"""Follows the API's own words, which name the account, the verb and the resource."""
 
 
 class ClusterError(Exception):
@@ -210,15 +212,16 @@ def _request(what: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> 
 
 def _from_status(what: str, args: tuple[Any, ...], exc: Any) -> ClusterError:
     """Turn an HTTP error into the kind that callers tell apart, with the words of the API's Status object."""
-    message, reason = (exc.body or exc.reason or "").strip(), exc.reason
+    message, reason, advice = (exc.body or exc.reason or "").strip(), exc.reason, ""
     try:
         status = json.loads(exc.body)
         details = "; ".join(cause["message"] for cause in (status.get("details") or {}).get("causes") or [] if cause.get("message"))
         message, reason = status["message"] + (f" ({details})" if details else ""), status.get("reason", reason)
+        advice = FORBIDDEN_ADVICE if exc.status == 403 else ""
     except (TypeError, ValueError, KeyError, AttributeError):
         pass  # not a Status: a proxy's page, or nothing at all
     kind = {401: ApiDenied, 403: ApiDenied, 404: NotFound, 409: Conflict, 429: ApiUnavailable}.get(exc.status)
     if kind is None:
         kind = ApiUnavailable if exc.status >= 500 else ClusterError
     target = "/".join(arg for arg in reversed(args) if isinstance(arg, str))  # the client takes the name before the namespace
-    return kind(f"{what} {target}: {exc.status} {message}"[:1000], status=exc.status, reason=reason, answer=message)
+    return kind(f"{what} {target}: {exc.status} {message}"[:1000] + advice, status=exc.status, reason=reason, answer=message)

@@ -174,7 +174,6 @@ class Cable:
             "ANSIBLE_SSH_EXECUTABLE": str(self.ssh),
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_CONFIG": str(self.folder / "none.cfg"),
-            "ANSIBLE_HOST_KEY_CHECKING": "0",
         }
         (self.folder / "none.cfg").touch()
         done = self.controller.run(

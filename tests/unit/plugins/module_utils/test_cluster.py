@@ -83,6 +83,23 @@ def test_errors_are_told_apart(error: Exception, kind: type[cluster.ClusterError
     assert caught.type is kind and "get node" in str(caught.value)
 
 
+def test_what_is_forbidden_is_told_with_where_the_rights_are_listed() -> None:
+    account = "system:serviceaccount:kube-system:cni-migration"
+    words = f'nodes "n" is forbidden: User "{account}" cannot get resource "nodes" in API group "" at the cluster scope'
+    made, _client = connected(refusal(403, {"message": words, "reason": "Forbidden"}))
+    with pytest.raises(cluster.ApiDenied) as caught:
+        made.get_node("n")
+    assert str(caught.value) == f"get node n: 403 {words}. docs/security.md lists the rights that the account of the kubeconfig needs"
+    assert caught.value.facts["answer"] == words
+
+
+@pytest.mark.parametrize(("status", "body", "words"), [(401, {"message": "Unauthorized"}, "Unauthorized"), (403, "a proxy's word", "a proxy's word")])
+def test_no_rights_are_asked_for_that_would_not_help(status: int, body: object, words: str) -> None:
+    made, _client = connected(refusal(status, body))
+    with pytest.raises(cluster.ApiDenied, match=f"^get node n: {status} {words}$"):
+        made.get_node("n")
+
+
 def test_a_budget_that_refuses_is_not_an_api_that_is_away() -> None:
     made, client = connected(refusal(429, BUDGET_ANSWER))
     with pytest.raises(cluster.EvictionBlocked, match=r"^Cannot evict pod .*budget\. \(The disruption budget webpod needs 2"):

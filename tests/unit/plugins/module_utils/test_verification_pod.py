@@ -18,8 +18,10 @@ def test_the_pod_has_neither_token_nor_privileges() -> None:
     spec = verification_pod.manifest("k8s-w1", "kube-system", "netshoot")["spec"]
     (container,) = spec["containers"]
     assert spec["automountServiceAccountToken"] is False and spec["nodeName"] == "k8s-w1" and spec["restartPolicy"] == "Never"
-    assert spec["securityContext"]["runAsNonRoot"] and "hostNetwork" not in spec
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] and "hostNetwork" not in spec
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
+    assert not any(spec.get(key) for key in ("volumes", "hostPID", "hostIPC", "serviceAccountName"))
 
 
 def test_the_name_fits_whatever_the_node_is_called() -> None:

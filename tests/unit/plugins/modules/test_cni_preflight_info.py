@@ -133,4 +133,4 @@ def test_a_right_that_is_missing_is_no_absence(tmp_path: Path) -> None:
     api = server()
     del api.objects["/api/v1/pods"]
     with api.running(tmp_path) as kubeconfig, pytest.raises(ClusterError, match="list pods : 404"):
-        cni_preflight_info.read_cluster(ClusterReader(kubeconfig))
+        cni_preflight_info.read_cluster(ClusterReader(kubeconfig), ["final"])

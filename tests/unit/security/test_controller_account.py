@@ -1,0 +1,196 @@
+# Copyright (c) 2026, the netops.cni_migration authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The account in docs/rbac: it has every right that the code asks for, and no other."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rbac import Right, missing, rights, rights_of_account, rights_of_rules, rights_on
+from repository import ROOT, files, tasks
+
+client = pytest.importorskip("kubernetes.client")
+
+MONITOR = "cni-migration-monitor"
+CHARTS = json.loads((Path(__file__).parent / "fixtures" / "charts.json").read_text(encoding="utf-8"))
+
+# By method of the client that the modules call: where, and on what.
+CALLS = {
+    "read_node": ["get nodes"],
+    "list_node": ["list nodes"],
+    "patch_node": ["patch nodes"],
+    "list_pod_for_all_namespaces": ["list pods"],
+    "list_namespaced_pod": ["kube-system: list pods", f"{MONITOR}: list pods"],
+    "read_namespaced_pod": ["kube-system: get pods"],
+    "create_namespaced_pod": ["kube-system: create pods"],
+    # The verification pod and an agent's; in place, what a drain leaves in any namespace.
+    "delete_namespaced_pod": ["kube-system: delete pods", "delete pods"],
+    "create_namespaced_pod_eviction": ["create pods/eviction"],
+    "read_namespaced_pod_log": ["kube-system: get pods/log"],
+    "connect_get_namespaced_pod_exec": ["kube-system: get,create pods/exec"],
+    "connect_get_namespaced_pod_proxy_with_path": [f"{MONITOR}: get pods/proxy"],
+    "patch_namespaced_pod_status": ["patch pods/status"],
+    "list_pod_disruption_budget_for_all_namespaces": ["list policy/poddisruptionbudgets"],
+    "list_endpoint_slice_for_all_namespaces": ["list discovery.k8s.io/endpointslices"],
+    "list_service_for_all_namespaces": ["list services"],
+    "list_daemon_set_for_all_namespaces": ["list apps/daemonsets"],
+    "read_namespaced_daemon_set": ["kube-system: get apps/daemonsets cilium"],
+    "list_deployment_for_all_namespaces": ["list apps/deployments"],
+    "list_namespaced_deployment": ["kube-system: list apps/deployments"],
+    "patch_namespaced_deployment": ["kube-system: patch apps/deployments coredns"],
+    "list_namespaced_replica_set": ["kube-system: list apps/replicasets"],
+    "list_namespaced_secret": ["kube-system: list secrets"],
+    "list_namespaced_event": ["kube-system: list events", "default: list events"],
+    "read_namespaced_config_map": ["kube-flannel: get configmaps kube-flannel-cfg", f"{MONITOR}: get configmaps"],
+}
+
+# By task of the roles that calls the API server: what it does there.
+TASKS = {
+    "clean_node | Record it on the node": ["get,patch nodes"],
+    "evidence | Record on each migrated node where it is told of": ["get,patch nodes"],
+    "install_cilium | Read Cilium's live configuration": ["kube-system: get configmaps cilium-config"],
+    "node_config | Look for the definition of CiliumNodeConfig": ["get apiextensions.k8s.io/customresourcedefinitions ciliumnodeconfigs.cilium.io"],
+    "node_config | Create the CiliumNodeConfigs": [
+        "kube-system: get,create,patch cilium.io/ciliumnodeconfigs cilium-default",
+        "kube-system: get,create,patch cilium.io/ciliumnodeconfigs cni-migration-moved",
+    ],
+    "record_before | Record it on the node": ["get,patch nodes"],
+    "release | Drop revisions that were never finished": ["kube-system: get,delete secrets"],
+    "release | Install or upgrade Cilium": ["kube-system: get,list,create,update,delete secrets"],  # and what the chart makes, below
+    "release | Wait until every agent and the operator run with these values": [
+        "kube-system: get apps/daemonsets cilium",
+        "kube-system: get apps/deployments cilium-operator",
+    ],
+    "remove_old | Look for Flannel's namespace": ["get namespaces kube-flannel"],
+    "remove_old | Uninstall Flannel's release": ["kube-flannel: get,list,update,delete secrets"],  # and what the chart made, below
+    "remove_old | Delete Flannel's namespace, and what belongs to no release": [
+        "get,delete namespaces kube-flannel",
+        "get,delete rbac.authorization.k8s.io/clusterroles flannel",
+        "get,delete rbac.authorization.k8s.io/clusterrolebindings flannel",
+    ],
+    "remove_old | Delete kube-proxy and the CiliumNodeConfigs": [
+        "kube-system: get,delete apps/daemonsets kube-proxy",
+        "kube-system: get,delete configmaps kube-proxy",
+        "kube-system: get,delete cilium.io/ciliumnodeconfigs cilium-default",
+        "kube-system: get,delete cilium.io/ciliumnodeconfigs cni-migration-moved",
+    ],
+    "remove_old | Wait until Flannel's namespace is gone": ["get,delete namespaces kube-flannel"],
+    "return_node | Forget what was recorded of the move": ["get,patch nodes"],
+    "rejoin | Wait until the probers run again on {{ disruption_monitor_node }}": [f"{MONITOR}: list pods"],
+    "start | Look for the namespace": [f"get namespaces {MONITOR}"],
+    "start | Create the namespace": [],  # it is there
+    "start | Create the Service": [f"{MONITOR}: get,create,patch services"],
+    "start | Read the nodes": ["list nodes"],
+    "start | Look for a run that has begun": [f"{MONITOR}: get configmaps"],
+    "start | Deploy the targets": [f"{MONITOR}: get,create,patch configmaps", f"{MONITOR}: get,create,patch apps/daemonsets"],
+    "start | Deploy the probers": [f"{MONITOR}: get,create,patch apps/daemonsets"],
+    "start | Note that the monitor is complete from now on": [f"{MONITOR}: get,patch configmaps"],
+    "start | Read what the probers wait for": [f"{MONITOR}: list pods"],
+    "stop | Look for the namespace": [f"get namespaces {MONITOR}"],
+    "stop | Remove the monitor": [f"{MONITOR}: get,delete apps/daemonsets", f"{MONITOR}: get,delete configmaps", f"{MONITOR}: get,delete services"],
+}
+
+
+def manifest(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((ROOT / "docs" / "rbac" / name).read_text(encoding="utf-8")))
+
+
+OBJECTS = manifest("controller.yaml")
+GIVEN = rights_of_account(OBJECTS, OBJECTS[0])
+
+
+def called_methods() -> set[str]:
+    """The methods of the client's generated classes that the plugins name, by any of these classes that they use."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files("plugins") if path.suffix == ".py"]
+    named = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    classes = [getattr(client, name) for name in named if name.endswith("Api")]
+    return {method for method in named for each in classes if "_" in method.strip("_") and callable(getattr(each, method, None))}
+
+
+def tasks_at_the_api() -> set[str]:
+    found = tasks("roles/cilium_migration", "roles/disruption_monitor")
+    return {task["name"] for _path, task in found if any(str(key).startswith("kubernetes.core.") for key in task)}
+
+
+def in_words(table: dict[str, list[str]]) -> Iterator[Right]:
+    return (right for texts in table.values() for text in texts for right in rights(text))
+
+
+def by_the_charts() -> Iterator[Right]:
+    """What Helm does with the objects of the charts, and what these hand on."""
+    for each in CHARTS["cilium"]:
+        yield from rights_on("get,patch" if each["kind"] == "Namespace" else "get,create,patch", each)  # the namespace is there
+        yield from rights_of_rules(each.get("rules", ()), each["metadata"].get("namespace", ""))
+    for each in CHARTS["flannel"]:
+        yield from rights_on("delete", each)
+
+
+def test_the_table_knows_every_call_of_the_modules() -> None:
+    assert called_methods() == CALLS.keys(), "say in CALLS where it is called, and let docs/rbac/controller.yaml allow it"
+
+
+def test_the_table_knows_every_task_that_calls_the_api_server() -> None:
+    assert tasks_at_the_api() == TASKS.keys(), "say in TASKS what it does, and let docs/rbac/controller.yaml allow it"
+
+
+@pytest.mark.parametrize(
+    "needed",
+    [pytest.param([*in_words(CALLS)], id="modules"), pytest.param([*in_words(TASKS)], id="tasks"), pytest.param([*by_the_charts()], id="charts")],
+)
+def test_the_account_has_every_right_that_is_needed(needed: list[Right]) -> None:
+    assert missing(needed, GIVEN) == []
+
+
+def test_the_account_has_no_right_that_nobody_needs() -> None:
+    needed = [*in_words(CALLS), *in_words(TASKS), *by_the_charts()]
+    assert [right for right in GIVEN if not any(right.namespace == each.namespace and right.covers(each) for each in needed)] == []
+
+
+def test_the_account_cannot_give_itself_more() -> None:
+    given = {right.verb for right in GIVEN} | {right.resource for right in GIVEN} | {right.group for right in GIVEN}
+    assert given.isdisjoint({"*", "escalate", "bind", "impersonate", "nodes/proxy", "serviceaccounts/token"})
+
+
+def test_the_bindings_are_of_this_account_alone() -> None:
+    bindings = [each for each in OBJECTS if "roleRef" in each]
+    roles = {(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in OBJECTS if "rules" in each}
+    assert all(len(binding["subjects"]) == 1 for binding in bindings)
+    assert {(binding["roleRef"]["kind"], binding["metadata"].get("namespace"), binding["roleRef"]["name"]) for binding in bindings} == roles
+    assert OBJECTS[0]["kind"] == "ServiceAccount" and OBJECTS[0]["automountServiceAccountToken"] is False
+
+
+def test_the_namespaces_are_those_that_the_roles_and_charts_use() -> None:
+    defaults = yaml.safe_load((ROOT / "roles" / "disruption_monitor" / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    monitor, cilium = manifest("namespaces.yaml")
+    assert monitor["metadata"]["name"] == defaults["disruption_monitor_namespace"] == MONITOR
+    # The monitor does not remove what it did not make, see its vars.
+    assert "cni-migration.netops/own" not in monitor["metadata"]["labels"]
+    assert [each["metadata"]["name"] for each in CHARTS["cilium"] if each["kind"] == "Namespace"] == [cilium["metadata"]["name"]]
+    # By these Helm knows what it may take over.
+    assert cilium["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    assert cilium["metadata"]["annotations"] == {"meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": "kube-system"}
+
+
+@pytest.mark.parametrize(
+    ("given", "needed", "lacks"),
+    [
+        ("get pods", "kube-system: get pods", False),
+        ("kube-system: get pods", "get pods", True),
+        ("kube-system: get pods", "default: get pods", True),
+        ("kube-system: get secrets", "kube-system: get secrets cilium-ca", False),
+        ("kube-system: get secrets cilium-ca", "kube-system: get secrets other", True),
+        ("kube-system: get secrets cilium-ca", "kube-system: get secrets", True),
+        ("patch pods", "patch pods/status", True),
+        ("get apps/daemonsets", "get daemonsets", True),
+        ("get,list nodes", "list,patch nodes", True),
+    ],
+)
+def test_a_right_covers_what_it_says(given: str, needed: str, lacks: bool) -> None:
+    assert bool(missing(rights(needed), rights(given))) is lacks
