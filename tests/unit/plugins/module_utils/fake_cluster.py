@@ -190,11 +190,14 @@ class FakeCluster:
         return next(p for p in self.pods.values() if p["metadata"]["labels"].get("k8s-app") == "cilium")
 
     def marks(self) -> dict[str, Any]:
-        """All that is left on the node and that a run could have changed; of the record of its times only what it tells of, not when."""
+        """All that is left on the node and that a run could have changed; of the record of its times only what it tells of, not when.
+
+        How often it was on its way before is no matter either.
+        """
         metadata = self.node["metadata"]
         annotations = dict(metadata["annotations"])
         if TIMES in annotations:
-            annotations[TIMES] = sorted(json.loads(annotations[TIMES]))
+            annotations[TIMES] = sorted(set(json.loads(annotations[TIMES])) - {"earlier"})
         return {
             "labels": metadata["labels"],
             "annotations": annotations,
