@@ -35,9 +35,9 @@ SANITY_HOME = ROOT / ".ansible" / "test-home"
 JUNIT = OUTPUT / "unit.xml"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-# The first four need a cluster on Flannel and share one lab, `limit` last because it ends with the cluster migrated.
+# These share one lab. The first three need a cluster on Flannel; `limit` ends with the cluster migrated, and `rollback` takes it back from there.
 # `default` starts from nothing by definition, so it has a lab of its own and destroys it.
-SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "preflight", "limit")
+SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "preflight", "limit", "rollback")
 SCENARIO_FROM_NOTHING = "default"
 # Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
 PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")

@@ -1,14 +1,15 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a migration leaves to be shown: durations, rules and residue of each node, and the verdict.
+"""What a migration, or the way back, leaves to be shown: durations, rules and residue of each node, and the verdict.
 
 All of it comes from records on the Nodes, so that a run that was killed and resumed, on another controller even, tells the
 same. What was not measured is left out, never filled in. Pure.
 
 ==================================  ============================================================================================
 ``cni-migration.netops/before``     the node before it was touched: ``{rules, links, routes, pods}``
-``cni-migration.netops/times``      ``{started, cordoned, left, finished}`` as UTC stamps, ``{drain_s, reboot_s, verify_s}`` in seconds
+``cni-migration.netops/times``      ``{started, cordoned, left, finished}`` as UTC stamps, ``{drain_s, reboot_s, verify_s}`` in seconds; of a
+                                    node that is back on Flannel they are forgotten when evidence tells of them
 ``cni-migration.netops/cleaned``    the node after it was cleaned: ``{rules, links, routes, purge_seconds, residue}``
 ``cni-migration.netops/reported``   verdict and folder of the last evidence that tells of the node: ``migrated 20250116T143000Z``
 ==================================  ============================================================================================
@@ -31,6 +32,7 @@ REPORTED = PREFIX + "reported"
 PARTIAL = "partial"
 RESIDUE = "residue"
 MIGRATED = "migrated"
+RETURNED = "returned"
 
 
 def records(node: NodeView) -> dict[str, Any]:
@@ -56,10 +58,9 @@ def timings(times: Mapping[str, Any]) -> dict[str, float]:
 
 
 def away_windows(times: Mapping[str, Any]) -> list[list[float | None]]:
-    """When the node was out of the network for its reboot, in seconds since the epoch; the end is None while it lasts."""
-    if "left" not in times:
-        return []
-    return [[move_times.epoch(times["left"]), move_times.epoch(times["finished"]) if "finished" in times else None]]
+    """When the node was out of the network for its reboots, in seconds since the epoch; the end is None while it lasts."""
+    windows = [*times.get("earlier", []), *([[times["left"], times.get("finished")]] if "left" in times else [])]
+    return [[move_times.epoch(left), None if finished is None else move_times.epoch(finished)] for left, finished in windows]
 
 
 def rule_total(counts: Mapping[str, Any] | None) -> int | None:
@@ -105,6 +106,26 @@ def summary(nodes: Iterable[Mapping[str, Any]], *, old_world: bool, outside: Ite
         "verdict": verdict,
         "due": any(node["reported"].partition(" ")[0] != verdict for node in moved),
         "last": max((node["reported"].partition(" ")[2] for node in moved), default=""),
+    }
+
+
+def way_back(nodes: Iterable[Mapping[str, Any]], *, old_world: bool) -> dict[str, Any]:
+    """What the cluster knows of its way back: ``{pending, outside, nodes, verdict, due}``.
+
+    ``nodes`` are :func:`migration_status.node_status`; ``old_world`` tells whether Flannel and kube-proxy run, and Cilium does not. ``pending``
+    names the nodes that are not back, ``outside`` the pods with an address that is not Flannel's. A report is due of the nodes that are back
+    and still have their times.
+    """
+    nodes = list(nodes)
+    pending = [node["name"] for node in nodes if node["labelled"] or node["state"] != Phase.FLANNEL.value]
+    untold = [node for node in nodes if node["name"] not in pending and node["times"]]
+    outside = [pod for node in nodes for network, pods in node["pods"].items() if network != "flannel" for pod in pods]
+    return {
+        "pending": pending,
+        "outside": outside,
+        "nodes": [{"name": node["name"], **timings(node["times"])} for node in untold],
+        "verdict": RETURNED if old_world and not pending and not outside else PARTIAL,
+        "due": bool(untold),
     }
 
 

@@ -10,7 +10,7 @@ by the next one: the work is repeated or found done, never skipped. See :mod:`no
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 
@@ -102,7 +102,7 @@ class Migration:
         self._settings = settings
         self._back = settings.wanted is Phase.FLANNEL
         self._means = {"rebooted": settings.rebooted, "in_place": settings.in_place}
-        self._reboot: dict[str, float] = {}
+        self._figures: dict[str, float] = {}
         self._watch = PodWatch()
 
     def plan(self) -> None:
@@ -190,9 +190,11 @@ class Migration:
     def _patch(self, patch: Patch) -> NodeView:
         return self._seen(self._api(lambda: self._cluster.patch_node(self._settings.node, patch)))
 
-    def _noted(self, patch: Patch, node: NodeView, **times: Any) -> Patch:
-        """The patch with what a move to Cilium records of itself; the way back keeps no such record."""
-        return move_times.forgotten(patch) if self._back else move_times.noted(patch, node, times)
+    def _noted(self, patch: Patch, node: NodeView, times: Mapping[str, Any] | None = None) -> Patch:
+        """The patch, which also records ``times`` and what was measured since the last such patch."""
+        figures = {**self._figures, **(times or {})}
+        self._figures.clear()
+        return move_times.noted(patch, node, figures)
 
     def _agents(self) -> list[dict[str, Any]]:
         pods = self._cluster.list_pods(node=self._settings.node, namespace=self._settings.namespace, selector=AGENT_SELECTOR)
@@ -215,7 +217,7 @@ class Migration:
             detail = self._describe(Step.CORDON, node)
             try:
                 patch = node_state.cordon_patch(node, back=self._back)
-                self._seen(self._cluster.patch_node(node.name, self._noted(patch, node, **move_times.start(node, self._clock.wall()))))
+                self._seen(self._cluster.patch_node(node.name, move_times.begun(patch, node, self._clock.wall())))
             except Conflict as exc:
                 raise NotYet(str(exc)) from exc
 
@@ -233,18 +235,22 @@ class Migration:
             self.outcome.unmanaged += drain.unmanaged
             self.outcome.blocked_by = drain.blocked_by
         recorded = records_drained(node)
+        if recorded or self._back:
+            self._figures["drain_s"] = self._since(started)
         if recorded:
-            self._patch(self._noted(node_state.drained_patch(), node, drain_s=self._since(started)))
+            self._patch(self._noted(node_state.drained_patch(), node))
         return recorded or bool(drain.evicted), f"evicted {', '.join(drain.evicted)}" if drain.evicted else "no pod had to leave"
 
     def _label(self) -> tuple[bool, str]:
         node, patch = self._read_node(), node_state.switch_patch(on=True)
         # In place the new agent takes over what passes through the node; else it leaves when it reboots.
         times = move_times.departure(node, self._clock.wall()) if self._settings.in_place else {}
-        return True, self._describe(Step.LABEL, self._patch(self._noted(patch, node, **times)))
+        return True, self._describe(Step.LABEL, self._patch(self._noted(patch, node, times)))
 
     def _unlabel(self) -> tuple[bool, str]:
-        return True, self._describe(Step.UNLABEL, self._patch(node_state.switch_patch(on=False)))
+        # The new agent lets go of what passes through the node, the reboot follows.
+        node, patch = self._read_node(), node_state.switch_patch(on=False)
+        return True, self._describe(Step.UNLABEL, self._patch(self._noted(patch, node, move_times.departure(node, self._clock.wall()))))
 
     def _restart_agent(self) -> tuple[bool, str]:
         timeout = self._settings.timeouts.agent
@@ -292,7 +298,7 @@ class Migration:
             return node
 
         node = wait_for(self._clock, self._settings.timeouts.reboot, booted)
-        self._reboot = move_times.reboot_seconds(node, self._clock.wall())
+        self._figures.update(move_times.reboot_seconds(node, self._clock.wall()))
         return False, f"boot {recorded} was followed by {node.boot_id}"
 
     def _recreate_pods(self) -> tuple[bool, str]:
@@ -323,8 +329,9 @@ class Migration:
                 raise TimedOut(f"{exc}{self._words_of_kubelet(attempts)}") from exc
             raise
         self._api(self._remove_verifier)
+        self._figures["verify_s"] = self._since(started)
         if not self._back:
-            self._patch(self._noted(node_state.verified_patch(), self._read_node(), verify_s=self._since(started), **self._reboot))
+            self._patch(self._noted(node_state.verified_patch(), self._read_node()))
         return True, f"a pod got {address} in {cidr} and the API server answered it ok"
 
     def _proof(self, cidr: str, attempts: Attempts) -> str:
@@ -374,7 +381,7 @@ class Migration:
         node = self._read_node()
         detail = self._describe(Step.UNCORDON, node)
         patch = node_state.release_patch(node, self._settings.wanted)
-        self._patch(self._noted(patch, node, finished=move_times.stamp(self._clock.wall())))
+        self._patch(self._noted(patch, node, move_times.arrival(node, self._clock.wall())))
         return True, detail
 
     def _delete(self, pod: eviction.Pod, grace_seconds: int | None = None) -> None:

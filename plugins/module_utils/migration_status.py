@@ -114,7 +114,7 @@ def helm_release(secrets: Iterable[Object]) -> dict[str, Any]:
     """A Helm release from its revisions' Secrets: ``{installed, values, chart_version, unfinished}``.
 
     ``values`` and ``chart_version`` are those of the deployed revision; ``unfinished`` names the Secrets of revisions whose
-    install or upgrade failed or was killed, which make Helm refuse the next one. Format: Helm's pkg/storage/driver/util.go
+    install, upgrade or uninstall failed or was killed, which make Helm refuse the next one. Format: Helm's pkg/storage/driver/util.go
     (base64 of a gzipped JSON release), below the API's own base64.
     """
     release: dict[str, Any] = {"installed": False, "values": {}, "chart_version": "", "unfinished": []}
@@ -124,7 +124,7 @@ def helm_release(secrets: Iterable[Object]) -> dict[str, Any]:
             text = gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"])))
             content = json.loads(text)
             release.update(installed=True, values=content.get("config") or {}, chart_version=content["chart"]["metadata"]["version"])
-        elif state == "failed" or state.startswith("pending-"):
+        elif state in ("failed", "uninstalling") or state.startswith("pending-"):
             release["unfinished"].append(name_of(secret))
     return release
 
@@ -139,7 +139,7 @@ def cluster_status(
     statuses = [node_status(node, pods, networks) for node in nodes]
     pending = [node["name"] for node in statuses if node["state"] != Phase.MIGRATED.value]
     names = {name_of(item) for item in daemonsets}
-    flannel, kube_proxy = flannel_daemonset(daemonsets) is not None, "kube-proxy" in names
+    flannel, kube_proxy, cilium = flannel_daemonset(daemonsets) is not None, "kube-proxy" in names, "cilium" in names
     outside = [pod for node in statuses for network, found in node["pods"].items() if network != "cilium" for pod in found]
     return {
         "nodes": statuses,
@@ -148,7 +148,8 @@ def cluster_status(
         "flannel": flannel,
         "flannel_pod_cidr": networks.get("flannel", ""),
         "kube_proxy": kube_proxy,
-        "cilium": "cilium" in names,
+        "cilium": cilium,
         "outside": outside,
         "evidence": evidence.summary(statuses, old_world=flannel or kube_proxy, outside=outside),
+        "way_back": evidence.way_back(statuses, old_world=flannel and kube_proxy and not cilium),
     }

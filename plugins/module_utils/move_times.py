@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """When a node's move began and ended, and what it took, kept on the Node in one annotation. Pure.
 
-A move that is interrupted keeps its first start, for so long the node was away. Each figure is written by the patch that records
-the step it belongs to, so no figure speaks of a step that was not reached.
+A move leads to Cilium or back. One that is interrupted keeps its first start, for so long the node was away. Each figure is written by
+the patch that records the step it belongs to, or the next one, so no figure speaks of a step that was not reached.
 
 =============  ================================================================================================
 ``started``    when it began, by the patch that cordons the node
 ``cordoned``   when the move took it out of service; absent when somebody else had cordoned it before
-``left``       when it was about to leave the network for its reboot, or, in place, for its agent to take over
+``earlier``    when the node was out of the network in moves before this one: pairs of ``left`` and ``finished``
+``left``       when it was about to leave the network for its reboot, or, in place or on the way back, for its agent to take over or to let go
 ``finished``   when it was given back
 ``drain_s``    seconds until every pod that had to leave was gone
 ``reboot_s``   seconds from ``left`` until the node and its Cilium agent were Ready again after its reboot
@@ -47,16 +48,24 @@ def of(node: NodeView) -> dict[str, Any]:
     return node.json_annotation(TIMES)
 
 
-def start(node: NodeView, now: float) -> dict[str, Any]:
-    """What the patch that cordons the node has to record: nothing when an interrupted move goes on."""
-    if of(node):
-        return {}
-    return {"started": stamp(now), **({} if node.unschedulable else {"cordoned": stamp(now)})}
+def begun(patch: Patch, node: NodeView, now: float) -> Patch:
+    """The patch that cordons the node, which also begins its record; the one of an interrupted move goes on."""
+    times = of(node)
+    if times and "finished" not in times:
+        return patch
+    earlier = times.get("earlier", []) + ([[times["left"], times["finished"]]] if "left" in times else [])
+    fresh = {"started": stamp(now), **({} if node.unschedulable else {"cordoned": stamp(now)}), **({"earlier": earlier} if earlier else {})}
+    return _annotated(patch, fresh)
 
 
 def departure(node: NodeView, now: float) -> dict[str, Any]:
     """What is to be recorded before the node leaves the network: nothing when it is not being moved, or was about to leave before."""
     return {"left": stamp(now)} if of(node) and "left" not in of(node) else {}
+
+
+def arrival(node: NodeView, now: float) -> dict[str, Any]:
+    """What is to be recorded when the node is given back: nothing when it was not being moved."""
+    return {"finished": stamp(now)} if of(node) else {}
 
 
 def reboot_seconds(node: NodeView, now: float) -> dict[str, float]:
@@ -67,14 +76,9 @@ def reboot_seconds(node: NodeView, now: float) -> dict[str, float]:
 
 def noted(patch: Patch, node: NodeView, figures: Mapping[str, Any]) -> Patch:
     """The patch, which also adds the figures to what is recorded on ``node``."""
-    return _annotated(patch, json.dumps({**of(node), **figures})) if figures else patch
+    return _annotated(patch, {**of(node), **figures}) if figures else patch
 
 
-def forgotten(patch: Patch) -> Patch:
-    """The patch, which also removes the record: a node that goes back has no move to tell of."""
-    return _annotated(patch, None)
-
-
-def _annotated(patch: Patch, text: str | None) -> Patch:
+def _annotated(patch: Patch, times: Mapping[str, Any]) -> Patch:
     metadata = patch["metadata"]
-    return {**patch, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), TIMES: text}}}
+    return {**patch, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), TIMES: json.dumps(times)}}}

@@ -13,6 +13,7 @@ it. Each entry names the upstream file it was read from:
 * Flannel: flannel v0.26.7 ``pkg/trafficmngr/iptables/iptables.go`` and ``pkg/trafficmngr/nftables/nftables.go``
 * CNI plugins: containernetworking/plugins v0.9.1 ``pkg/utils/utils.go`` and ``pkg/ip/ipmasq_linux.go`` (masquerade),
   ``plugins/meta/portmap/portmap.go`` (hostPorts), ``plugins/meta/firewall/iptables.go``; v1.6.2 for the same on nftables
+* Cilium: cilium v1.17.6 ``pkg/datapath/iptables/custom_chain.go`` and ``pkg/datapath/iptables/ipset/ipset.go``
 """
 
 from __future__ import annotations
@@ -26,7 +27,24 @@ KUBE_PROXY = "kube_proxy"
 KUBELET = "kubelet"
 FLANNEL = "flannel"
 CNI_PLUGINS = "cni_plugins"
-OWNERS = (KUBE_PROXY, KUBELET, FLANNEL, CNI_PLUGINS)
+CILIUM = "cilium"
+OWNERS = (KUBE_PROXY, KUBELET, FLANNEL, CNI_PLUGINS, CILIUM)
+
+# pkg/datapath/iptables/custom_chain.go: ciliumChains, each with its table and the chain that leads into it. An agent that starts gives the
+# chains that are there the prefix (pkg/datapath/iptables/iptables.go: renameChains), and the feeders keep their comment.
+_CILIUM_CHAINS = {
+    "CILIUM_INPUT": ("filter", "INPUT"),
+    "CILIUM_OUTPUT": ("filter", "OUTPUT"),
+    "CILIUM_FORWARD": ("filter", "FORWARD"),
+    "CILIUM_PRE_raw": ("raw", "PREROUTING"),
+    "CILIUM_OUTPUT_raw": ("raw", "OUTPUT"),
+    "CILIUM_PRE_mangle": ("mangle", "PREROUTING"),
+    "CILIUM_POST_mangle": ("mangle", "POSTROUTING"),
+    "CILIUM_PRE_nat": ("nat", "PREROUTING"),
+    "CILIUM_OUTPUT_nat": ("nat", "OUTPUT"),
+    "CILIUM_POST_nat": ("nat", "POSTROUTING"),
+}
+_CILIUM_PREFIXES = ("", "OLD_")
 
 _CHAINS = {
     # pkg/proxy/iptables/proxier.go, constants at the top
@@ -62,6 +80,7 @@ _CHAINS = {
     "CNI-ADMIN": CNI_PLUGINS,
     "CNI-ISOLATION-STAGE-1": CNI_PLUGINS,
     "CNI-ISOLATION-STAGE-2": CNI_PLUGINS,
+    **{prefix + name: CILIUM for prefix in _CILIUM_PREFIXES for name in _CILIUM_CHAINS},
 }
 
 # The prefixes isServiceChainName() of pkg/proxy/iptables/proxier.go treats as its own, and KUBE-XLB- of v1.23 and older.
@@ -73,7 +92,7 @@ _CNI_HASHED = re.compile(r"CNI-(?:[0-9a-f]{24}|(?:DN|SN)-[0-9a-f]{21})")
 # plugins/meta/firewall/iptables.go creates this chain for the administrator's rules; with rules in it, it is theirs.
 ADMIN_CHAIN = "CNI-ADMIN"
 
-IPSETS = frozenset(
+_IPVS_IPSETS = frozenset(
     # pkg/proxy/ipvs/ipset.go; for IPv6 "KUBE-" becomes "KUBE-6-" and the name is cut at 31 characters
     name[:31]
     for plain in (
@@ -100,6 +119,13 @@ IPSETS = frozenset(
     )
     for name in (f"KUBE-{plain}", f"KUBE-6-{plain}")
 )
+
+IPSETS = {
+    **dict.fromkeys(_IPVS_IPSETS, KUBE_PROXY),
+    # pkg/datapath/iptables/ipset/ipset.go: CiliumNodeIPSetV4, CiliumNodeIPSetV6
+    "cilium_node_set_v4": CILIUM,
+    "cilium_node_set_v6": CILIUM,
+}
 
 NATIVE_TABLES = {
     # pkg/proxy/nftables/proxier.go: kubeProxyTable, one per family
@@ -158,6 +184,8 @@ _HOOKS = frozenset(
         # plugins/meta/firewall/iptables.go: generateFilterRule; the second one came with plugins v1.2
         Hook("filter", "FORWARD", "CNI-FORWARD", "CNI firewall plugin rules"),
         Hook("filter", "FORWARD", "CNI-ISOLATION-STAGE-1", "CNI firewall plugin rules (ingressPolicy: same-bridge)"),
+        # pkg/datapath/iptables/custom_chain.go: doInstallFeeder
+        *(Hook(table, chain, prefix + name, f"cilium-feeder: {name}") for prefix in _CILIUM_PREFIXES for name, (table, chain) in _CILIUM_CHAINS.items()),
     }
 )
 

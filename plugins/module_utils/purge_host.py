@@ -35,7 +35,7 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.xt_undo impor
 _PRINTED_CHAINS = 2000
 _SPACE_MARGIN = 1 << 20
 _STATE = "state.json"
-_PROCESSES = {"kube-proxy": ownership.KUBE_PROXY, "flanneld": ownership.FLANNEL}
+_PROCESSES = {"kube-proxy": ownership.KUBE_PROXY, "flanneld": ownership.FLANNEL, "cilium-agent": ownership.CILIUM}
 
 
 class Node:

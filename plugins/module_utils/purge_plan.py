@@ -65,7 +65,7 @@ def is_native(family: str, name: str, owners: Collection[str]) -> bool:
 
 def owned_ipsets(names: Iterable[str], owners: Collection[str]) -> list[str]:
     """The ipsets among ``names`` that go."""
-    return [name for name in names if name in ownership.IPSETS] if ownership.KUBE_PROXY in owners else []
+    return [name for name in names if ownership.IPSETS.get(name) in owners]
 
 
 def plan(tables: Iterable[Table], owners: Collection[str], ipsets: dict[str, int] | None = None) -> Plan:

@@ -60,7 +60,9 @@ def page(found: Evidence, draw: Draw, library: str) -> str:
             element("script", Html(library)),
         ]
     )
-    sections = (course(found, draw), paths(found, draw), api_server(found), where_time_went(found), rules(found, draw), network(found), decided(found))
+    sections = [course(found, draw), paths(found, draw), api_server(found), where_time_went(found)]
+    if not report_model.leads_back(found):  # which keeps no record of what was before
+        sections += [rules(found, draw), network(found), decided(found)]
     body = joined([header(found, verdict), element("main", *sections, left_over(found), monitor(found)), footer(found), element("script", Html(SCRIPT))])
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
@@ -68,9 +70,10 @@ def page(found: Evidence, draw: Draw, library: str) -> str:
 def header(found: Evidence, verdict: report_model.Verdict) -> Html:
     """The verdict first, then when and what it was about, then the key figures."""
     start, end = found.summary["started"], found.summary["finished"]
-    moved = sum(node["state"] == "migrated" for node in found.nodes)
-    about = f"From Flannel to Cilium, {words(len(found.nodes), 'node')}. {start[:10]} {start[11:19]} to {end[11:19]} UTC."
-    told = [("Nodes moved", f"{moved} of {len(found.nodes)}"), ("Time of the last run", timeline.clock(found.summary["seconds"]))]
+    way = "From Cilium back to Flannel" if report_model.leads_back(found) else "From Flannel to Cilium"
+    about = f"{way}, {words(len(found.nodes), 'node')}. {start[:10]} {start[11:19]} to {end[11:19]} UTC."
+    moved = f"{len(report_model.arrived(found))} of {len(found.nodes)}"
+    told = [("Nodes moved", moved), ("Time of the last run", timeline.clock(found.summary["seconds"]))]
     disruption = found.disruption
     if disruption is not None:
         told += [
@@ -305,18 +308,21 @@ def decided(found: Evidence) -> Html:
 def left_over(found: Evidence) -> Html:
     """The residue, or that there is none."""
     residue = found.summary.get("residue", {})
+    old, whose = "the old network", "Flannel, kube-proxy or the old CNI plugins"
+    if report_model.leads_back(found):
+        old = whose = "Cilium"
     unknown = [node["name"] for node in found.nodes if node["name"] not in residue]
     items = [(node, item) for node, left in residue.items() for item in left]
     content: list[object] = []
     if items and all(isinstance(item, Mapping) for _node, item in items):
-        content.append(plain_table("Left of the old network", [{"node": node, **item} for node, item in items]))
+        content.append(plain_table(f"Left of {old}", [{"node": node, **item} for node, item in items]))
     elif items:
         content.append(element("ul", *(element("li", f"{node}: {cell(item)}") for node, item in items)))
     elif residue:
-        content.append(element("p", f"Nothing of Flannel, kube-proxy or the old CNI plugins was found on {', '.join(residue)}."))
+        content.append(element("p", f"Nothing of {whose} was found on {', '.join(residue)}."))
     if unknown:
         content.append(element("p", f"Not cleaned yet: {', '.join(unknown)}."))
-    return section("What is left of the old network", *content)
+    return section(f"What is left of {old}", *content)
 
 
 def monitor(found: Evidence) -> Html:

@@ -53,10 +53,26 @@ class Verdict(NamedTuple):
     reasons: list[str]
 
 
+def leads_back(found: Evidence) -> bool:
+    """Whether it is the evidence of a roll-back."""
+    return found.summary.get("direction") == "rollback"
+
+
+def arrived(found: Evidence) -> list[str]:
+    """The names of the nodes that are where the run was to bring them."""
+    wanted = "flannel" if leads_back(found) else "migrated"
+    return [node["name"] for node in found.nodes if node["state"] == wanted]
+
+
 def verdict(found: Evidence) -> Verdict:
-    """Whether the migration is done and what it cost, in plain words."""
-    names = [node["name"] for node in found.nodes]
-    moved = [node["name"] for node in found.nodes if node["state"] == "migrated"]
+    """Whether the migration, or the way back, is done and what it cost, in plain words."""
+    mood, sentence, reasons = _way_back(found) if leads_back(found) else _migration(found)
+    lost_mood, lost_sentence, lost_reasons = _lost(found.disruption)
+    return Verdict(max(mood, lost_mood, key=(GOOD, UNSURE, BAD).index), f"{sentence} {lost_sentence}", reasons + lost_reasons)
+
+
+def _migration(found: Evidence) -> Verdict:
+    names, moved = [node["name"] for node in found.nodes], arrived(found)
     reasons = []
     if found.summary["verdict"] == evidence.MIGRATED:
         mood, sentence = GOOD, "Migrated."
@@ -68,8 +84,18 @@ def verdict(found: Evidence) -> Verdict:
             reasons.append(f"Still to be moved: {', '.join(waiting)}.")
         else:
             reasons.append("Every node has moved, but kube-proxy and Flannel have not left all of them yet.")
-    lost_mood, lost_sentence, lost_reasons = _lost(found.disruption)
-    return Verdict(max(mood, lost_mood, key=(GOOD, UNSURE, BAD).index), f"{sentence} {lost_sentence}", reasons + lost_reasons)
+    return Verdict(mood, sentence, reasons)
+
+
+def _way_back(found: Evidence) -> Verdict:
+    names, back = [node["name"] for node in found.nodes], arrived(found)
+    if found.summary["verdict"] == evidence.RETURNED:
+        return Verdict(GOOD, "Back on Flannel.", [])
+    if found.summary["verdict"] == evidence.RESIDUE:
+        return Verdict(BAD, "Back on Flannel, but something of Cilium is left.", [])
+    waiting = [name for name in names if name not in back]
+    reason = f"Still on Cilium: {', '.join(waiting)}." if waiting else "Every node is back, and Cilium is still beside Flannel."
+    return Verdict(UNSURE, f"{len(back)} of {words(len(names), 'node')} on Flannel.", [reason])
 
 
 def _lost(disruption: Mapping[str, Any] | None) -> Verdict:

@@ -45,7 +45,9 @@ _PHASES = {
     "remove old": "#a0653a",
     "clean": "#66802a",
     "evidence": "#6f7b8a",
+    "bring back": "#ad4f8a",
     "return": "#a0653a",
+    "remove Cilium": "#7b61bf",
     "move": "#2f63a8",
 }
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads from a node what the old network left on it. Changes nothing."""
+"""Reads from a node what a network left on it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import residue
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, read_text, run
-from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import FLANNEL, KUBE_PROXY
+from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import CILIUM, FLANNEL, KUBE_PROXY
 from ansible_collections.netops.cni_migration.plugins.module_utils.residue import Item
 
 # What kube-proxy sets and never resets (kubernetes v1.33.2 pkg/proxy/iptables/proxier.go, ipvs/proxier.go). Their former values are not
@@ -35,6 +35,26 @@ def network_items(owners: Collection[str]) -> list[Item]:
             items += residue.routes(_listed("ip", family, "route", "show", "dev", link.name), link)
         items += residue.neighbours(_listed("ip", "neigh", "show", "dev", link.name), link)
         items += residue.forwarding_entries(_listed("bridge", "fdb", "show", "dev", link.name), link)
+    return items
+
+
+def cilium_items(owners: Collection[str], pod_cidr: str) -> list[Item]:
+    """What Cilium leaves beside links and files: routes, routing rules, programs and maps. ``pod_cidr`` are its pods'. Raises :class:`HostError`."""
+    if CILIUM not in owners:
+        return []
+    items = residue.direct_routes(_listed("ip", "-4", "route", "show", "root", pod_cidr)) if pod_cidr else []
+    items += residue.routing_rules(_listed("ip", "-4", "rule", "show"))
+    if os.path.isdir(residue.BPF_FOLDER):
+        links = glob.glob(f"{residue.BPF_FOLDER}/**/links/**", recursive=True)
+        items.append(Item("bpf", residue.BPF_FOLDER, CILIUM, f"{sum(map(os.path.isfile, links))} attached programs"))
+    maps = glob.glob(residue.BPF_MAPS)
+    if maps:
+        items.append(Item("bpf", residue.BPF_MAPS, CILIUM, f"{len(maps)} maps"))
+        # A program has maps. What is attached to Cilium's own links goes with these.
+        others = [link["ifname"] for link in _listed("ip", "link", "show") if residue.link_owner(link["ifname"]) != CILIUM]
+        for device in others:
+            for direction in ("ingress", "egress"):
+                items += residue.filters(_listed("tc", "filter", "show", "dev", device, direction), device, direction)
     return items
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The course of a migration, task by task: what the callback records, and what can be told from its records. Pure.
+"""The course of a migration or of the way back, task by task: what the callback records, and what can be told from its records. Pure.
 
 A record is one finished task on one host, one line of JSON in ``timeline.jsonl``. Moments are seconds since the epoch.
 
@@ -47,8 +47,13 @@ _PHASE_OF_FILE = {
     "remove_old": "remove old",
     "clean_node": "clean",
     "evidence": "evidence",
+    "rollback_prepare": "bring back",
+    "undo_ending": "bring back",
     "rollback": "return",
     "return_node": "return",
+    "rollback_ending": "remove Cilium",
+    "remove_cilium": "remove Cilium",
+    "clean_cilium": "clean",
 }
 _PHASE_OF_PLUGIN = {"reboot": "reboot", "cni_spread_dns": "spread DNS"}
 _PHASE_OF_STATE = {"drained": "drain", "switched": "switch", "verified": "verify", "migrated": "uncordon", "flannel": "return"}
@@ -57,8 +62,11 @@ MOVE_PHASES = ("record", "spread DNS", "drain", "switch", "reboot", "verify", "u
 NODE_PHASES = (*MOVE_PHASES, "clean", "return")
 """The phases in which one node is worked on; in the others it is the cluster as a whole."""
 
-PHASES = ("preflight", "monitor", "prepare", *MOVE_PHASES, "ending", "remove old", "clean", "evidence", "return")
-"""Every phase, in the order of a migration."""
+WAY_BACK = ("bring back", "return", "remove Cilium")
+"""The phases that there are on the way back only."""
+
+PHASES = ("preflight", "monitor", "prepare", *MOVE_PHASES, "ending", "remove old", "clean", *WAY_BACK, "evidence")
+"""Every phase, in the order of a migration, and then of the way back."""
 
 # What only the controller does, in no time worth the name.
 _NO_WORK = {"add_host", "assert", "debug", "fail", "group_by", "import_tasks", "include_tasks", "meta", "set_fact"}
@@ -77,6 +85,8 @@ def phase_of(role: str, task: str, action: str, state: object, before: str) -> s
     plugin = action.rpartition(".")[2]
     if plugin == "cni_migrate_node" and state in _PHASE_OF_STATE:
         return _PHASE_OF_STATE[str(state)]
+    if file == "node_facts":  # what the preflight looks at, and the way back, too
+        return "preflight" if before == "prepare" else before
     if file == "release" and before != "ending":
         return "prepare"  # Cilium is installed when the monitor, whose phase was the last, already runs
     return _PHASE_OF_PLUGIN.get(plugin) or _PHASE_OF_FILE.get(file, before)
@@ -213,6 +223,7 @@ class Progress:
         self._moves: dict[str, float] = {}
         self._measured: list[float] = []
         self._ending: float | None = None
+        self._back = False
 
     def task_started(self, host: str, phase: str, now: float) -> str | None:
         """Take notice of a task; the line to show when a new phase begins with it."""
@@ -225,7 +236,8 @@ class Progress:
             self._moves.setdefault(host, now)
         if phase == "ending":
             self._ending = now if self._ending is None else self._ending
-        left = None if phase == "return" else self._seconds_left(now)
+        self._back = self._back or phase in WAY_BACK
+        left = None if self._back else self._seconds_left(now)
         return self._line(f"{where}: {phase}", now, "" if left is None else f"about {clock(left)} left")
 
     def task_ended(self, host: str, action: str, result: Mapping[str, Any], now: float) -> None:

@@ -87,15 +87,15 @@ nodes:
       elements: str
     away:
       description:
-        - The windows in which it was out of the network for its reboot, or for its agent to take over, each as two times in seconds
-          since the epoch. The end is V(null) while it lasts.
+        - The windows in which it was out of the network for its reboot, or for its agent to take over or to let go, each as two times in
+          seconds since the epoch. The end is V(null) while it lasts.
       type: list
       elements: list
     before:
       description: What was recorded of it before it was touched.
       type: dict
     times:
-      description: The moments and durations that were recorded of its move.
+      description: The moments and durations that were recorded of its move, there or back.
       type: dict
     cleaned:
       description: What was recorded of its rules and residue when it was cleaned.
@@ -160,6 +160,29 @@ evidence:
     last:
       description: The folder name of the last evidence, empty when there is none.
       type: str
+way_back:
+  description: Where the cluster stands on its way back to Flannel, and what of it C(summary.json) has still to tell.
+  returned: always
+  type: dict
+  contains:
+    pending:
+      description: The nodes that are not on Flannel.
+      type: list
+      elements: str
+    outside:
+      description: The pods with an address outside Flannel's pod CIDR.
+      type: list
+      elements: str
+    nodes:
+      description: The nodes that are back and no evidence tells of, and the seconds their way took, as far as they were measured.
+      type: list
+      elements: dict
+    verdict:
+      description: V(returned) when every node and pod is on Flannel and Cilium is gone, else V(partial).
+      type: str
+    due:
+      description: Whether there are such nodes.
+      type: bool
 release:
   description: The Helm release C(cilium) in C(kube-system).
   returned: always

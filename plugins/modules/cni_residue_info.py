@@ -7,12 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cni_residue_info
-short_description: Tell what kube-proxy, Flannel and the CNI plugins have left on a node
+short_description: Tell what kube-proxy, Flannel and the CNI plugins, or Cilium, have left on a node
 version_added: "1.0.0"
 author:
   - netops.cni_migration authors (@netops)
 description:
   - Lists the packet filter rules, ipsets, network links, routes, neighbours, forwarding entries, IPVS services and files of the old network.
+  - Of Cilium, after a migration was rolled back, also its routing rules, and its programs and maps in the kernel.
   - What counts as whose is the same table that M(netops.cni_migration.iptables_purge) works by.
   - Changes nothing.
 options:
@@ -20,8 +21,12 @@ options:
     description: Whose residue counts. Rules and settings that the kubelet keeps are useful with any CNI, and so not in the default.
     type: list
     elements: str
-    choices: [kube_proxy, kubelet, flannel, cni_plugins]
+    choices: [kube_proxy, kubelet, flannel, cni_plugins, cilium]
     default: [kube_proxy, flannel, cni_plugins]
+  pod_cidr:
+    description: Cilium's pod CIDR. With V(cilium) among O(owners), the routes to its parts count as Cilium's over whichever link they lead.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
@@ -35,7 +40,7 @@ attributes:
     support: full
     platforms: linux
 notes:
-  - Needs root, and C(ip) and C(bridge) of iproute2.
+  - Needs root, and C(ip), C(bridge) and, for V(cilium), C(tc) of iproute2.
 seealso:
   - module: netops.cni_migration.iptables_purge
 """
@@ -59,11 +64,15 @@ residue:
   elements: dict
   contains:
     kind:
-      description: What it is, one of C(rules), C(ipset), C(link), C(route), C(neighbour), C(fdb), C(ipvs), C(file), C(directory).
+      description:
+        - What it is, one of C(rules), C(ipset), C(link), C(route), C(neighbour), C(fdb), C(ipvs), C(file), C(directory); and of Cilium
+          C(routing_rule), C(filter) (a program on a device, by tc) and C(bpf) (a folder or pattern of the BPF file system).
       type: str
       sample: link
     name:
-      description: Its name, which for C(rules) is backend, family and table, and for files the path.
+      description:
+        - Its name, which for C(rules) is backend, family and table, for files the path, and for C(routing_rule) and C(filter) how C(ip rule)
+          and, after C(dev), C(tc filter) take it.
       type: str
       sample: flannel.1
     owner:
@@ -111,22 +120,23 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import purge_host, purge_plan, residue, residue_host
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, fail
-from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import KUBE_PROXY, OWNERS
+from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import IPSETS, OWNERS
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import BACKENDS, FAMILIES
 
 # Owned chains in one nft table up to which their rules are counted, which takes about a second.
 _COUNTED = 20_000
 
 
-def gather(owners: list[str]) -> dict[str, object]:
+def gather(owners: list[str], pod_cidr: str) -> dict[str, object]:
     """The module's result. Raises :class:`HostError`."""
     started = time.monotonic()
     plan = purge_host.Node(owners, BACKENDS, FAMILIES, _COUNTED).plan()
     counts = purge_plan.removed(plan)
     items = [
         *residue.rules(counts),
-        *(residue.Item("ipset", name, KUBE_PROXY) for name in plan.ipsets),
+        *(residue.Item("ipset", name, IPSETS[name]) for name in plan.ipsets),
         *residue_host.network_items(owners),
+        *residue_host.cilium_items(owners, pod_cidr),
         *residue_host.virtual_server_items(owners),
         *residue_host.file_items(owners),
     ]
@@ -147,11 +157,14 @@ def gather(owners: list[str]) -> dict[str, object]:
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
-        argument_spec={"owners": {"type": "list", "elements": "str", "choices": list(OWNERS), "default": ["kube_proxy", "flannel", "cni_plugins"]}},
+        argument_spec={
+            "owners": {"type": "list", "elements": "str", "choices": list(OWNERS), "default": ["kube_proxy", "flannel", "cni_plugins"]},
+            "pod_cidr": {"type": "str", "default": ""},
+        },
         supports_check_mode=True,
     )
     try:
-        module.exit_json(changed=False, **gather(module.params["owners"]))
+        module.exit_json(changed=False, **gather(module.params["owners"], module.params["pod_cidr"]))
     except HostError as exc:
         fail(module, exc)
 

@@ -27,9 +27,10 @@ options:
       - V(kubelet) covers the chains the kubelet keeps and restores by itself. They are useful with any CNI, and so not in the default.
       - V(flannel) covers Flannel's chains, its nftables tables, and the rules it wrote before it had chains of its own.
       - V(cni_plugins) covers the masquerade chains of bridge and ptp, portmap and firewall.
+      - V(cilium) covers the chains of Cilium's agent and its ipsets. A migration keeps them; they go when one was rolled back.
     type: list
     elements: str
-    choices: [kube_proxy, kubelet, flannel, cni_plugins]
+    choices: [kube_proxy, kubelet, flannel, cni_plugins, cilium]
     default: [kube_proxy, flannel, cni_plugins]
   backends:
     description: The backends of iptables to look at. Tables of the legacy backend that do not exist are not created by looking.
@@ -44,7 +45,7 @@ options:
     choices: [ipv4, ipv6]
     default: [ipv4, ipv6]
   force:
-    description: Purge even while kube-proxy or Flannel run on the node. They will write their rules again.
+    description: Purge even while a daemon of O(owners) runs on the node. It will write its rules again.
     type: bool
     default: false
   drop_foreign_jumps:
@@ -98,7 +99,7 @@ notes:
   - It waits up to 10 seconds for the xtables lock, and names the holder when it does not get it.
   - The process that would put the rules back belongs to no session, but C(KillUserProcesses=yes) of systemd-logind ends it with the login;
     then set O(confirm_timeout=0).
-  - Both kube-proxy and Flannel are looked for in the network namespace the module runs in.
+  - The daemons of kube-proxy, Flannel and Cilium are looked for in the network namespace the module runs in.
 seealso:
   - module: netops.cni_migration.cni_residue_info
 """

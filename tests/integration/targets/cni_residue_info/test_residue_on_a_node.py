@@ -21,7 +21,7 @@ from namespace import Namespace
 
 # In a mount namespace of its own, the folders of the machine are covered; then what the test wants is put there.
 COVER = """\
-for folder in /etc /opt /var/lib /run; do mount -t tmpfs tmpfs "$folder"; done
+for folder in /etc /opt /var/lib /run /sys/fs/bpf; do mount -t tmpfs tmpfs "$folder"; done
 sh -c "$0"
 exec "$@"
 """
@@ -95,3 +95,61 @@ def test_what_flannel_and_kube_proxy_leave(namespace: Namespace) -> None:
     }
     only_kube_proxy = gather(namespace, prepare, owners=["kube_proxy"])["residue"]
     assert isinstance(only_kube_proxy, list) and {item["owner"] for item in only_kube_proxy} == {"kube_proxy"}
+
+
+# Its folders, with what stands in the BPF file system as plain files.
+CILIUM_FILES = """
+mkdir -p /etc/cni/net.d /etc/sysctl.d /opt/cni/bin /sys/fs/bpf/cilium/devices/eth1/links /sys/fs/bpf/cilium/endpoints/7/links /sys/fs/bpf/tc/globals
+touch /etc/cni/net.d/05-cilium.conflist /etc/cni/net.d/10-flannel.conflist /etc/sysctl.d/99-zzz-override_cilium.conf /opt/cni/bin/cilium-cni /opt/cni/bin/bridge
+touch /sys/fs/bpf/cilium/devices/eth1/links/cil_from_netdev /sys/fs/bpf/cilium/endpoints/7/links/cil_from_container /sys/fs/bpf/cilium/endpoints/7/map
+touch /sys/fs/bpf/tc/globals/cilium_calls_1 /sys/fs/bpf/tc/globals/cilium_lxc /sys/fs/bpf/tc/globals/mine
+"""
+
+
+def test_what_cilium_leaves_goes_by_the_names_that_are_told(namespace: Namespace, tmp_path: Path) -> None:
+    def network() -> list[str]:
+        return [namespace.run("ip", "-4", *what).stdout for what in (("rule", "show"), ("route", "show"), ("-brief", "link", "show"))]
+
+    for command in ("ip link set lo up", "ip link add eth1 type veth peer name out1", "ip addr add 192.168.10.100/24 dev eth1", "ip link set eth1 up"):
+        namespace.run(*command.split())
+    namespace.run("ip", "link", "set", "out1", "up")
+    plain = network()
+    for command in (
+        "ip link add cilium_net type veth peer name cilium_host",
+        "ip link add lxc_health type veth peer name inside",
+        "ip addr add 10.245.0.145/32 dev cilium_host",
+        "ip link set cilium_host up",
+        "ip link set cilium_net up",
+        "ip route add 10.245.0.0/24 via 10.245.0.145 dev cilium_host proto kernel src 10.245.0.145",
+        "ip route add 10.245.1.0/24 via 192.168.10.101 dev eth1 proto kernel",
+        "ip rule add from all lookup local pref 100 proto kernel",
+        "ip rule del pref 0",
+        "ip rule add fwmark 0x200/0xf00 lookup 2004 pref 9 proto kernel",
+        "ipset create cilium_node_set_v4 hash:ip",
+    ):
+        namespace.run(*command.split())
+    others = gather(namespace, CILIUM_FILES)["residue"]
+    assert isinstance(others, list) and [item["name"] for item in others] == ["/etc/cni/net.d/10-flannel.conflist"]
+    result = gather(namespace, CILIUM_FILES, owners=["cilium"], pod_cidr="10.245.0.0/16")
+    by_kind = result["by_kind"]
+    assert isinstance(by_kind, dict)
+    told = {kind: [(item["name"], item["detail"]) for item in items] for kind, items in by_kind.items()}
+    assert told == {
+        "ipset": [("cilium_node_set_v4", "")],
+        "link": [("cilium_host", "veth"), ("cilium_net", "veth"), ("lxc_health", "veth")],
+        "route": [("10.245.0.0/24", "via 10.245.0.145 dev cilium_host"), ("10.245.1.0/24", "via 192.168.10.101 dev eth1")],
+        "routing_rule": [("pref 9 table 2004", ""), ("pref 100 table local", "instead of pref 0")],
+        "bpf": [("/sys/fs/bpf/cilium", "2 attached programs"), ("/sys/fs/bpf/tc/globals/cilium_*", "2 maps")],
+        "file": [(path, "") for path in ("/etc/cni/net.d/05-cilium.conflist", "/opt/cni/bin/cilium-cni", "/etc/sysctl.d/99-zzz-override_cilium.conf")],
+    }
+    # As the role takes them.
+    namespace.run("ip", "rule", "add", "pref", "0", "table", "local")
+    for name, _detail in told["routing_rule"]:
+        namespace.run("ip", "rule", "delete", *name.split())
+    for name, detail in told["route"]:
+        namespace.run("ip", "route", "delete", name, *detail.split())
+    for name in ("cilium_host", "lxc_health"):
+        namespace.run("ip", "link", "delete", name)
+    assert namespace.module("iptables_purge", owners=["cilium"], backup_dir=str(tmp_path))["ipsets"] == ["cilium_node_set_v4"]
+    assert network() == plain
+    assert gather(namespace, owners=["cilium"], pod_cidr="10.245.0.0/16")["residue"] == []

@@ -125,7 +125,20 @@ def test_of_a_worker_the_rules_of_the_kubelet_and_of_cilium_stay(namespace: Name
     for family, lines in before.items():
         kept = [line for line in lines if not any(word in line for word in ("KUBE-", "FLANNEL-")) or any(name in line for name in KUBELETS)]
         assert namespace.save(backend, family).splitlines() == kept
-        foreign = [line for line in kept if " -A " in line and not any(name in line for name in KUBELETS)]
-        assert all("CILIUM_" in line for line in foreign), "every rule of a fresh node is somebody's we know"
-        kept_rules = [owners["foreign"]["rules"] for owners in result["kept"][backend].get(family, {}).values() if "foreign" in owners]
-        assert sum(kept_rules) == len(foreign)
+        others = [line for line in kept if " -A " in line and not any(name in line for name in KUBELETS)]
+        assert all("CILIUM_" in line for line in others), "every rule of a fresh node is somebody's we know"
+        counted = list(result["kept"][backend].get(family, {}).values())
+        assert sum(owners["cilium"]["rules"] for owners in counted if "cilium" in owners) == len(others)
+        assert not any(owners.get("foreign", {}).get("rules") for owners in counted)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_of_a_worker_that_was_rolled_back_only_ciliums_rules_go(namespace: Namespace, tmp_path: Path, backend: str) -> None:
+    load(namespace, backend, ["cilium-beside-flannel"])
+    before = {family: namespace.save(backend, family).splitlines() for family in FAMILIES}
+    result = namespace.module("iptables_purge", owners=["cilium"], backup_dir=str(tmp_path))
+    assert not result["failed"] and result["changed"], result
+    for family, lines in before.items():
+        assert namespace.save(backend, family).splitlines() == [line for line in lines if "CILIUM_" not in line]
+    assert {owner for tables in result["removed"][backend].values() for owners in tables.values() for owner in owners} == {"cilium"}
+    assert not namespace.module("iptables_purge", owners=["cilium"], backup_dir=str(tmp_path))["changed"]

@@ -212,11 +212,14 @@ class FakeCluster:
         self.dead, self.kill_at, self.clock.kill_at = False, None, None
 
     def marks(self) -> dict[str, Any]:
-        """All that is left on the node and that a run could have changed; of the record of its times only what it tells of, not when."""
+        """All that is left on the node and that a run could have changed; of the record of its times only what it tells of, not when.
+
+        How often it was on its way before is no matter either.
+        """
         metadata = self.node["metadata"]
         annotations = dict(metadata["annotations"])
         if TIMES in annotations:
-            annotations[TIMES] = sorted(json.loads(annotations[TIMES]))
+            annotations[TIMES] = sorted(set(json.loads(annotations[TIMES])) - {"earlier"})
         return {
             "labels": metadata["labels"],
             "annotations": annotations,

@@ -93,7 +93,41 @@ def test_a_record_that_is_not_an_object_is_an_error_naming_node_and_annotation()
         ({}, []),
         ({"left": "1970-01-01T00:01:00Z"}, [[60.0, None]]),
         ({"left": "1970-01-01T00:01:00Z", "finished": "1970-01-01T00:02:00Z"}, [[60.0, 120.0]]),
+        ({"earlier": [["1970-01-01T00:00:10Z", "1970-01-01T00:00:20Z"]]}, [[10.0, 20.0]]),
+        ({"earlier": [["1970-01-01T00:00:10Z", "1970-01-01T00:00:20Z"]], "left": "1970-01-01T00:01:00Z"}, [[10.0, 20.0], [60.0, None]]),
     ],
 )
-def test_a_node_is_away_from_its_reboot_to_its_release(times: dict[str, str], windows: list[Any]) -> None:
+def test_a_node_is_away_from_its_reboot_to_its_release(times: dict[str, Any], windows: list[Any]) -> None:
     assert evidence.away_windows(times) == windows
+
+
+def home(name: str = "w1", **changes: Any) -> dict[str, Any]:
+    pods = {"flannel": ["default/a 10.244.0.2"], "cilium": [], "other": []}
+    return {"name": name, "state": "flannel", "labelled": False, "times": {}, "pods": pods, **changes}
+
+
+def back(*nodes: dict[str, Any], old_world: bool = True) -> dict[str, Any]:
+    return evidence.way_back(nodes, old_world=old_world)
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict"),
+    [
+        (back(home("w1"), home("w2")), "returned"),
+        (back(home("w1"), old_world=False), "partial"),
+        (back(home("w1"), home("w2", state="migrated", labelled=True)), "partial"),
+        (back(home("w1"), home("w2", labelled=True)), "partial"),
+        (back(home("w1", pods={"flannel": [], "cilium": ["default/a 10.245.0.2"]})), "partial"),
+        (back(home("w1", pods={"flannel": [], "other": ["default/a 172.17.0.2"]})), "partial"),
+    ],
+)
+def test_the_cluster_is_back_only_when_every_node_and_pod_is(result: dict[str, Any], verdict: str) -> None:
+    assert result["verdict"] == verdict
+
+
+def test_a_way_back_is_told_of_until_its_times_are_forgotten() -> None:
+    on_its_way = home("w2", state="restored", times={"started": TIMES["started"]})
+    result = back(home("w1", times=TIMES), on_its_way, home("w3"))
+    assert (result["pending"], result["due"]) == (["w2"], True)
+    assert result["nodes"] == [{"name": "w1", "seconds": 90.0, "unschedulable_s": 85.0, "drain_s": 8.2, "verify_s": 3.0}]
+    assert back(home("w1"), on_its_way)["due"] is False

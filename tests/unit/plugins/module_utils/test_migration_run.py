@@ -168,9 +168,43 @@ def test_there_and_back_leaves_the_node_as_it_was() -> None:
     cluster = make()
     before = cluster.marks()
     before["pods"] = ["proxy"]
+    before["annotations"][move_times.TIMES] = ["cordoned", "drain_s", "finished", "left", "reboot_s", "started", "verify_s"]  # until somebody tells of it
     migrate(cluster)
     roll_back(cluster)
     assert cluster.marks() == before and cluster.cni == "flannel"
+
+
+def test_the_times_of_the_way_back_are_on_the_node_and_the_move_there_is_not_forgotten() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    view = NodeView.from_api(cluster.node)
+    cluster.patch_node(NODE, move_times.noted({"metadata": {}}, view, move_times.departure(view, cluster.clock.wall())))
+    cluster.reboot()
+    go(cluster, "migrated")
+    there = move_times.of(NodeView.from_api(cluster.node))
+    began = cluster.clock.now
+    go(cluster, "flannel")
+    on_its_way = move_times.of(NodeView.from_api(cluster.node))
+    assert on_its_way["earlier"] == [[there["left"], there["finished"]]]
+    assert move_times.epoch(on_its_way["left"]) < EPOCH + cluster.clock.now - 3, "it leaves before its agent is restarted, which lets go of what passes"
+    cluster.conflist = "flannel"
+    cluster.reboot()
+    go(cluster, "flannel", rebooted=True)
+    back = move_times.of(NodeView.from_api(cluster.node))
+    assert back["started"] == back["cordoned"] == move_times.stamp(EPOCH + began) and back["finished"] == move_times.stamp(cluster.clock.wall())
+    assert back["drain_s"] == on_its_way["drain_s"] >= 0 and back["verify_s"] > 0
+    assert back["reboot_s"] == pytest.approx(move_times.epoch(back["finished"]) - move_times.epoch(back["left"]) - back["verify_s"], abs=2)
+
+
+def test_a_node_that_goes_forward_again_begins_a_record_of_its_own() -> None:
+    cluster = make()
+    migrate(cluster)
+    roll_back(cluster)
+    back = move_times.of(NodeView.from_api(cluster.node))
+    cluster.clock.sleep(60)
+    go(cluster, "drained")
+    again = move_times.of(NodeView.from_api(cluster.node))
+    assert again["earlier"] == [[back["left"], back["finished"]]] and again["started"] > back["finished"] and "left" not in again
 
 
 @pytest.mark.parametrize("state", ["drained", "switched", "verified", "migrated"])
@@ -213,7 +247,7 @@ def test_a_cordoned_node_stays_cordoned() -> None:
     assert cluster.node["spec"] == {"unschedulable": True}
     roll_back(cluster)
     assert cluster.node["spec"] == {"unschedulable": True}
-    assert cluster.node["metadata"]["annotations"] == {"theirs": "kept"}
+    assert set(cluster.node["metadata"]["annotations"]) == {"theirs", move_times.TIMES}
 
 
 def test_somebody_who_cordons_just_before_is_noticed() -> None:

@@ -53,6 +53,17 @@ def test_the_cluster_is_migrated_when_every_node_is() -> None:
     assert status.cluster_status([], [], daemonsets, NETWORKS)["all_migrated"] is False
 
 
+def test_the_cluster_is_back_when_cilium_is_gone_and_the_old_world_there() -> None:
+    daemonsets = [{"metadata": {"name": "kube-flannel-ds", "labels": {"app": "flannel"}}}, {"metadata": {"name": "kube-proxy"}}]
+    pods = [pod("a", "10.244.0.2")]
+    assert status.cluster_status([node("w1")], pods, daemonsets, NETWORKS)["way_back"]["verdict"] == "returned"
+    beside = [*daemonsets, {"metadata": {"name": "cilium"}}]
+    assert status.cluster_status([node("w1")], pods, beside, NETWORKS)["way_back"]["verdict"] == "partial"
+    assert status.cluster_status([node("w1")], pods, daemonsets[:1], NETWORKS)["way_back"]["verdict"] == "partial"
+    labelled = node("w1", **{"io.cilium.migration/cilium-default": "true"})
+    assert status.cluster_status([labelled], pods, daemonsets, NETWORKS)["way_back"]["pending"] == ["w1"]
+
+
 def test_flannel_is_known_by_its_label_and_its_network_by_its_configmap() -> None:
     flannel = {"metadata": {"name": "kube-flannel-ds", "labels": {"app": "flannel"}}}
     assert status.flannel_daemonset([{"metadata": {"name": "x"}}, flannel]) is flannel
@@ -69,12 +80,18 @@ def revision(number: int, state: str, values: dict[str, Any] | None = None) -> d
 
 
 def test_the_deployed_revision_tells_the_values_and_unfinished_ones_are_named() -> None:
-    secrets = [revision(1, "superseded", {"a": 0}), revision(2, "deployed", {"a": 1}), revision(3, "pending-upgrade"), revision(4, "failed")]
+    secrets = [
+        revision(1, "superseded", {"a": 0}),
+        revision(2, "deployed", {"a": 1}),
+        revision(3, "pending-upgrade"),
+        revision(4, "failed"),
+        revision(5, "uninstalling"),
+    ]
     assert status.helm_release(secrets) == {
         "installed": True,
         "values": {"a": 1},
         "chart_version": "1.17.6",
-        "unfinished": ["sh.helm.release.v1.cilium.v3", "sh.helm.release.v1.cilium.v4"],
+        "unfinished": ["sh.helm.release.v1.cilium.v3", "sh.helm.release.v1.cilium.v4", "sh.helm.release.v1.cilium.v5"],
     }
 
 

@@ -26,19 +26,45 @@ def test_stamps_are_utc() -> None:
     assert move_times.stamp(NOW) == STAMP and move_times.epoch(STAMP) == NOW
 
 
+PATCH = {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}, "spec": {"unschedulable": True}}
+
+
+def begun(view: NodeView, now: float = NOW) -> dict[str, Any] | None:
+    """The record that the patch begins; None when it lets an earlier one go on."""
+    patch = move_times.begun(PATCH, view, now)
+    text = patch["metadata"]["annotations"].pop(move_times.TIMES, None)
+    assert patch == PATCH
+    return None if text is None else json.loads(text)
+
+
 def test_a_node_that_somebody_else_cordoned_was_not_cordoned_by_its_move() -> None:
-    assert move_times.start(node(), NOW) == {"started": STAMP, "cordoned": STAMP}
-    assert move_times.start(node(cordoned=True), NOW) == {"started": STAMP}
+    assert begun(node()) == {"started": STAMP, "cordoned": STAMP}
+    assert begun(node(cordoned=True)) == {"started": STAMP}
 
 
 def test_an_interrupted_move_keeps_its_first_moments() -> None:
     times = {"started": STAMP, "left": STAMP}
-    assert move_times.start(node(times), NOW + 60) == {} == move_times.departure(node(times), NOW + 60)
+    assert begun(node(times), NOW + 60) is None
+    assert move_times.departure(node(times), NOW + 60) == {}
+
+
+def test_a_move_that_is_over_leaves_the_next_one_only_when_the_node_was_away() -> None:
+    first = {"started": STAMP, "left": STAMP, "finished": STAMP, "drain_s": 3.0}
+    second = begun(node(first), NOW + 60)
+    assert second == {"started": "2023-11-14T22:14:20Z", "cordoned": "2023-11-14T22:14:20Z", "earlier": [[STAMP, STAMP]]}
+    third = begun(node({**second, "left": "l", "finished": "f"}), NOW)
+    assert third is not None and third["earlier"] == [[STAMP, STAMP], ["l", "f"]]
+    assert begun(node({"started": STAMP, "finished": STAMP})) == {"started": STAMP, "cordoned": STAMP}
 
 
 def test_only_a_node_that_is_being_moved_leaves() -> None:
     assert move_times.departure(node(), NOW) == {}
     assert move_times.departure(node({"started": STAMP}), NOW) == {"left": STAMP}
+
+
+def test_only_a_node_that_is_being_moved_is_given_back() -> None:
+    assert move_times.arrival(node(), NOW) == {}
+    assert move_times.arrival(node({"started": STAMP}), NOW) == {"finished": STAMP}
 
 
 def test_a_reboot_took_as_long_as_the_node_was_away() -> None:
@@ -47,12 +73,10 @@ def test_a_reboot_took_as_long_as_the_node_was_away() -> None:
 
 
 def test_figures_are_added_to_the_record_and_to_whatever_the_patch_changes() -> None:
-    patch = {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}, "spec": {"unschedulable": None}}
-    noted = move_times.noted(patch, node({"started": STAMP}), {"drain_s": 3.0})
+    noted = move_times.noted(PATCH, node({"started": STAMP}), {"drain_s": 3.0})
     assert json.loads(noted["metadata"]["annotations"].pop(move_times.TIMES)) == {"started": STAMP, "drain_s": 3.0}
-    assert noted == patch
-    assert move_times.noted(patch, node(), {}) is patch
-    assert move_times.forgotten(patch)["metadata"]["annotations"] == {"c": "d", move_times.TIMES: None}
+    assert noted == PATCH
+    assert move_times.noted(PATCH, node(), {}) is PATCH
 
 
 def test_a_record_that_is_none_is_an_error_naming_node_and_annotation() -> None:

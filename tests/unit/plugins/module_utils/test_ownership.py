@@ -46,7 +46,11 @@ def rule(chain: str, target: str, comment: str = "", conditions: tuple[str, ...]
         ("CNI-mine", None),
         ("CNI-1B4CD5D2D8C8A6F1B2C3D4E5", None),
         ("CNI-1b4cd5d2d8c8a6f1b2c3d4e5a", None),
-        ("CILIUM_FORWARD", None),
+        ("CILIUM_FORWARD", "cilium"),
+        ("CILIUM_POST_nat", "cilium"),
+        ("OLD_CILIUM_PRE_mangle", "cilium"),
+        ("CILIUM_MINE", None),
+        ("OLD_CILIUM", None),
         ("DOCKER", None),
         ("INPUT", None),
         ("kube-services", None),
@@ -66,6 +70,9 @@ def test_chains(name: str, owner: str | None) -> None:
         ("nat", rule("POSTROUTING", "FLANNEL-POSTRTG", "flanneld masq")),
         ("nat", rule("OUTPUT", "CNI-HOSTPORT-DNAT", "", ("addrtype",))),
         ("nat", rule("POSTROUTING", "CNI-1b4cd5d2d8c8a6f1b2c3d4e5", 'name: "cbr0" id: "12"', ("src",))),
+        ("raw", rule("PREROUTING", "CILIUM_PRE_raw", "cilium-feeder: CILIUM_PRE_raw")),
+        ("filter", rule("FORWARD", "CILIUM_FORWARD", "cilium-feeder: CILIUM_FORWARD")),
+        ("filter", rule("FORWARD", "OLD_CILIUM_FORWARD", "cilium-feeder: CILIUM_FORWARD")),
     ],
 )
 def test_hooks(table: str, written: Rule) -> None:
@@ -82,6 +89,8 @@ def test_hooks(table: str, written: Rule) -> None:
         ("nat", rule("MYAPP", "KUBE-SERVICES", "kubernetes service portals")),
         ("nat", rule("POSTROUTING", "CNI-1b4cd5d2d8c8a6f1b2c3d4e5", "", ("src",))),
         ("nat", rule("OUTPUT", "CNI-HOSTPORT-DNAT", "")),
+        ("filter", rule("INPUT", "CILIUM_FORWARD", "cilium-feeder: CILIUM_FORWARD")),
+        ("filter", rule("FORWARD", "CILIUM_FORWARD", "by hand")),
     ],
 )
 def test_jumps_of_somebody_else(table: str, written: Rule) -> None:
@@ -106,6 +115,7 @@ def test_ipsets_and_tables() -> None:
     assert "KUBE-CLUSTER-IP" in ownership.IPSETS and "KUBE-6-CLUSTER-IP" in ownership.IPSETS
     assert "KUBE-6-LOAD-BALANCER-SOURCE-CID" in ownership.IPSETS, "the kernel allows 31 characters, and so kube-proxy cuts the name"
     assert "KUBE-OF-MINE" not in ownership.IPSETS
+    assert (ownership.IPSETS["KUBE-CLUSTER-IP"], ownership.IPSETS["cilium_node_set_v4"]) == ("kube_proxy", "cilium")
     assert ownership.NATIVE_TABLES == {
         ("ipv4", "kube-proxy"): "kube_proxy",
         ("ipv6", "kube-proxy"): "kube_proxy",

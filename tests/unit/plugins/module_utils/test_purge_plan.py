@@ -49,7 +49,7 @@ def test_nothing_owned_is_left_and_nothing_else_goes(table: Table) -> None:
     plan = purge_plan.plan([table], DEFAULT).tables[0]
     after = purged(table, plan)
     for name in after.chains:
-        assert ownership.chain_owner(name) in (None, "kubelet") or (name == "CNI-ADMIN" and table.chains[name])
+        assert ownership.chain_owner(name) not in DEFAULT or (name == "CNI-ADMIN" and table.chains[name])
     for rule in table.rules:
         if rule not in after.rules:
             assert rule.target in plan.chains or rule.chain in plan.chains or ownership.stray_owner(table.key.name, rule) == "flannel"
@@ -109,3 +109,10 @@ def test_a_long_diff_is_cut_and_uncounted_rules_stay_unknown() -> None:
     assert purge_plan.removed(plan)["nft"]["ipv4"]["nat"]["kube_proxy"] == {"chains": 100_000, "rules": None}
     lines = purge_report.diff(plan, {})["before"].splitlines()
     assert len(lines) == purge_report.SHOWN_LINES + 2 and lines[-1] == "... and 99600 more"
+
+
+def test_ipsets_go_with_their_owner() -> None:
+    names = ["KUBE-CLUSTER-IP", "cilium_node_set_v4", "f2b-sshd"]
+    assert purge_plan.owned_ipsets(names, DEFAULT) == ["KUBE-CLUSTER-IP"]
+    assert purge_plan.owned_ipsets(names, ["cilium"]) == ["cilium_node_set_v4"]
+    assert purge_plan.owned_ipsets(names, ["flannel"]) == []

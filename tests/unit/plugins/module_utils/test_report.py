@@ -135,6 +135,17 @@ def test_residue_is_listed_in_either_form() -> None:
     assert "w1: link cni0" in page(summary=summary(residue={"w1": ["link cni0"]})).text
 
 
+def test_the_page_of_a_roll_back_tells_of_the_way_back_only() -> None:
+    home = node(state="flannel", before={}, after={"pods": {"flannel": ["default/a 10.244.0.2"]}}, decisions=[])
+    records = [record(0, 10, "bring back"), record(11, 30, "return"), record(31, 60, "reboot"), record(61, 62, "remove Cilium"), record(63, 64, "clean")]
+    text = page(summary=summary(direction="rollback", verdict="returned", rules={}), nodes=[home], records=records).words
+    assert text.startswith("Back on Flannel. 0 of 123,456 requests failed")
+    assert "From Cilium back to Flannel, 1 node." in text and "Nodes moved 1 of 1" in text
+    assert "What is left of Cilium Nothing of Cilium was found on w1." in text
+    assert "bring back 10.0 s" in text and "remove Cilium 1.0 s" in text
+    assert "Rules before and after" not in text and "What was decided" not in text
+
+
 def test_no_name_becomes_markup_anywhere() -> None:
     finding = {"check": HOSTILE, "level": HOSTILE, "node": HOSTILE, "fact": HOSTILE, "advice": HOSTILE}
     rules = {"removed": {HOSTILE: {HOSTILE: {HOSTILE: {HOSTILE: {"chains": 1, "rules": 1}}}}}, "kept": {}}

@@ -64,6 +64,21 @@ def test_the_verdict_is_never_better_than_what_is_known(changes: dict[str, Any],
 
 
 @pytest.mark.parametrize(
+    ("verdict", "states", "mood", "sentence", "reasons"),
+    [
+        ("returned", ["flannel", "flannel"], "good", "Back on Flannel.", []),
+        ("residue", ["flannel", "flannel"], "bad", "Back on Flannel, but something of Cilium is left.", []),
+        ("partial", ["flannel", "migrated"], "unsure", "1 of 2 nodes on Flannel.", ["Still on Cilium: w2."]),
+        ("partial", ["flannel", "flannel"], "unsure", "2 of 2 nodes on Flannel.", ["Every node is back, and Cilium is still beside Flannel."]),
+    ],
+)
+def test_the_way_back_has_a_verdict_of_its_own(verdict: str, states: list[str], mood: str, sentence: str, reasons: list[str]) -> None:
+    nodes = [node(f"w{number}", state=state) for number, state in enumerate(states, 1)]
+    found = evidence(summary=summary(direction="rollback", verdict=verdict), nodes=nodes)
+    assert model.verdict(found) == (mood, f"{sentence} 0 of 123,456 requests failed; longest gap 120 ms.", reasons)
+
+
+@pytest.mark.parametrize(
     ("key", "path"),
     [
         (PATH, ("pod", "pod, other node", "new", "flannel → cilium")),

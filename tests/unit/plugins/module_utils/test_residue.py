@@ -32,7 +32,14 @@ CHART = {"name": "cbr0", "cniVersion": "0.3.1", "plugins": [{"type": "flannel", 
         ("cni1", None),
         ("flannel.mine", None),
         ("flannels", None),
-        ("cilium_vxlan", None),
+        ("cilium_host", "cilium"),
+        ("cilium_net", "cilium"),
+        ("cilium_vxlan", "cilium"),
+        ("lxc_health", "cilium"),
+        ("lxc0e5f1a2b3c4d", "cilium"),
+        ("lxcbr0", None),
+        ("lxc0", None),
+        ("ciliumX", None),
         ("nodelocaldns", None),
         ("docker0", None),
         ("eth1", None),
@@ -88,6 +95,43 @@ def test_a_configuration_is_flannels_by_its_plugin_not_its_name() -> None:
     assert residue.flannel_network("05-cilium.conflist", '{"name": "cilium", "plugins": [{"type": "cilium-cni"}]}') is None
 
 
+# What iproute2 6.1.0 printed in a network namespace with such routes, rules and filters; the name of a program as tc of iproute2 prints it.
+ROUTES = [
+    {"dst": "10.245.0.0/24", "gateway": "10.245.0.145", "dev": "cilium_host", "protocol": "kernel", "prefsrc": "10.245.0.145", "flags": []},
+    {"dst": "10.245.1.0/24", "gateway": "192.168.10.101", "dev": "eth1", "protocol": "kernel", "flags": []},
+]
+RULES = [
+    {"priority": 9, "src": "all", "fwmark": "0x200", "fwmask": "0xf00", "table": "2004"},
+    {"priority": 100, "src": "all", "table": "local"},
+    {"priority": 32766, "src": "all", "table": "main"},
+    {"priority": 32767, "src": "all", "table": "default"},
+]
+FILTER = {"protocol": "all", "pref": 1, "kind": "bpf", "chain": 0}
+
+
+def test_routes_to_other_nodes_are_ciliums_over_whichever_link() -> None:
+    assert residue.direct_routes(ROUTES) == [Item("route", "10.245.1.0/24", "cilium", "via 192.168.10.101 dev eth1")]
+    assert residue.direct_routes([{"dst": "10.245.0.145", "dev": "eth1", "scope": "link"}]) == []
+
+
+def test_routing_rules_are_told_as_ip_takes_them() -> None:
+    moved = Item("routing_rule", "pref 100 table local", "cilium", "instead of pref 0")
+    assert residue.routing_rules(RULES) == [Item("routing_rule", "pref 9 table 2004", "cilium", ""), moved]
+    own = {"priority": 0, "src": "all", "table": "local"}
+    assert residue.routing_rules([own, *RULES])[1] == moved._replace(detail=""), "the kernel's own is there, so it need not be made"
+    assert residue.routing_rules([own, *RULES[2:]]) == []
+    assert residue.routing_rules([{"priority": 9, "table": "7"}, {"priority": 1000, "table": "local"}]) == [], "of somebody else"
+
+
+def test_filters_are_told_as_tc_takes_them_and_only_ciliums() -> None:
+    def program(name: str | None) -> dict[str, object]:
+        return {**FILTER, "options": {"handle": "0x1", **({"bpf_name": name} if name else {}), "direct-action": True, "not_in_hw": True}}
+
+    found = residue.filters([FILTER, program("cil_from_netdev-eth1")], "eth1", "ingress")
+    assert found == [Item("filter", "eth1 ingress protocol all pref 1 handle 0x1 bpf", "cilium", "cil_from_netdev-eth1")]
+    assert residue.filters([FILTER, program("mine.o:[tc]"), program(None), {"kind": "u32", "options": "x"}], "eth1", "egress") == []
+
+
 JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)).map(json.dumps)
 
 
@@ -98,3 +142,4 @@ def test_any_content_of_a_configuration(content: str) -> None:
 
 def test_paths_follow_the_network() -> None:
     assert set(residue.state_paths(["pods"])) >= {"/run/flannel", "/opt/cni/bin/flannel", "/var/lib/cni/networks/pods", "/var/lib/cni/results/pods-*"}
+    assert residue.state_paths([])["/etc/cni/net.d/05-cilium.conflist"] == "cilium"

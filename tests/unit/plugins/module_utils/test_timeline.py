@@ -28,6 +28,11 @@ def record(start: float, end: float, phase: str = "prepare", host: str = "w1", *
         (MIGRATION, "move_node | Spread cluster DNS", "netops.cni_migration.cni_spread_dns", None, "spread DNS"),
         (MIGRATION, "return_node | Spread cluster DNS", "netops.cni_migration.cni_spread_dns", None, "return"),
         (MIGRATION, "release | Install or upgrade Cilium", "kubernetes.core.helm", None, "prepare"),
+        (MIGRATION, "rollback_prepare | Read where the cluster stands", "netops.cni_migration.cni_migration_info", None, "bring back"),
+        (MIGRATION, "undo_ending | Create what the ending deleted", "netops.cni_migration.cni_old_network", "restored", "bring back"),
+        (MIGRATION, "remove_cilium | Uninstall the release", "kubernetes.core.helm", None, "remove Cilium"),
+        (MIGRATION, "clean_cilium | Purge its rules", "netops.cni_migration.iptables_purge", None, "clean"),
+        (MIGRATION, "node_facts | Read the network of the node", "netops.cni_migration.cni_node_info", None, "before"),
         (MIGRATION, "move_node | Of a state that is computed", MOVE, "{{ state }}", "before"),
         (MIGRATION, "return_node | Prove the reboot", MOVE, "flannel", "return"),
         (MIGRATION, "Main | Take the chosen step", "ansible.builtin.include_tasks", None, "before"),
@@ -36,6 +41,11 @@ def record(start: float, end: float, phase: str = "prepare", host: str = "w1", *
 )
 def test_a_task_belongs_to_the_phase_of_its_file_or_of_what_it_does(role: str, task: str, action: str, state: object, phase: str) -> None:
     assert timeline.phase_of(role, task, action, state, "before") == phase
+
+
+def test_what_the_preflight_reads_of_a_node_is_the_preflights() -> None:
+    task = "node_facts | Read the network of the node"
+    assert timeline.phase_of(MIGRATION, task, "netops.cni_migration.cni_node_info", None, "prepare") == "preflight"
 
 
 def test_cilium_is_brought_to_its_final_values_in_the_ending() -> None:
@@ -223,4 +233,7 @@ def test_hosts_that_are_not_called_like_their_nodes_count_all_the_same() -> None
 
 def test_nothing_is_estimated_on_the_way_back_or_when_all_is_done() -> None:
     assert Run({"w1": True, "w2": True}).start("w1", "return", 9) == "[0:09] w1: return | 2 of 2 nodes moved"
+    back = Run({"w1": True, "w2": True}, hosts=())
+    assert back.start("w1", "bring back", 9) == "[0:09] cluster: bring back | 2 of 2 nodes moved"
+    assert back.start("w1", "monitor", 10) == "[0:10] cluster: monitor | 2 of 2 nodes moved"
     assert Run({"w1": True, "w2": True}, verdict="migrated").start("w1", "ending", 9) == "[0:09] cluster: ending | 2 of 2 nodes moved"
