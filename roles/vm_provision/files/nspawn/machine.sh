@@ -88,6 +88,14 @@ plug_in() {
   nsenter --net="/run/netns/$NETNS" ip link set "${PORT}e0" up
 }
 
+# The kernel takes its time over the namespace of a machine that was killed, and its links keep their names until then.
+unplug() {
+  local link
+  for link in "${PORT}e0" "${PORT}e1"; do
+    nsenter --net="/run/netns/$NETNS" ip link del "$link" 2>/dev/null || true
+  done
+}
+
 boot() {
   enter_cgroups
   local bind=(--bind=/dev/kmsg) folder
@@ -114,6 +122,7 @@ supervise)
   mount -t overlay overlay -o "lowerdir=$ROOTFS,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
   while true; do
     clear_cgroups
+    unplug
     boot &
     machine=$!
     plug_in
