@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ from typing import Any
 import pytest
 import yaml
 from rbac import Right, missing, rights, rights_of_account, rights_of_rules, rights_on
-from repository import ROOT, files, tasks
+from repository import ROOT, Task, files, tasks
+
+from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_objects import ClusterObjects
+from ansible_collections.netops.cni_migration.plugins.module_utils.network_policies import KINDS
 
 client = pytest.importorskip("kubernetes.client")
 
 MONITOR = "cni-migration-monitor"
 CHARTS = json.loads((Path(__file__).parent / "fixtures" / "charts.json").read_text(encoding="utf-8"))
 
-# By method of the client that the modules call: where, and on what.
+# By method of the client, or of ClusterObjects, that the modules call: where, and on what.
 CALLS = {
     "read_node": ["get nodes"],
     "list_node": ["list nodes"],
@@ -49,12 +53,29 @@ CALLS = {
     "list_namespaced_secret": ["kube-system: list secrets"],
     "list_namespaced_event": ["kube-system: list events", "default: list events"],
     "read_namespaced_config_map": ["kube-flannel: get configmaps kube-flannel-cfg", f"{MONITOR}: get configmaps"],
+    "list_cluster_custom_object": [f"list {kind.group}/{kind.plural}" for kind in KINDS],
+    "read_namespaced_lease": ["kube-system: get coordination.k8s.io/leases cni-migration"],
+    "create_namespaced_lease": ["kube-system: create coordination.k8s.io/leases"],
+    "patch_namespaced_lease": ["kube-system: patch coordination.k8s.io/leases cni-migration"],
+    "delete_namespaced_lease": ["kube-system: delete coordination.k8s.io/leases cni-migration"],
+    # What the ending deletes, and the Secret that remembers it.
+    "get_object": [
+        "kube-system: get secrets cni-migration-old-network",
+        "get namespaces kube-flannel",
+        "get rbac.authorization.k8s.io/clusterroles flannel",
+        "get rbac.authorization.k8s.io/clusterrolebindings flannel",
+        "kube-system: get apps/daemonsets kube-proxy",
+        "kube-system: get configmaps kube-proxy",
+    ],
+    "list_objects": [f"kube-flannel: list {resource}" for resource in ("serviceaccounts", "configmaps", "secrets", "apps/daemonsets")],
+    "create_object": ["kube-system: create secrets"],
+    "replace_object": ["kube-system: update secrets cni-migration-old-network"],
 }
 
 # By task of the roles that calls the API server: what it does there.
 TASKS = {
     "clean_node | Record it on the node": ["get,patch nodes"],
-    "evidence | Record on each migrated node where it is told of": ["get,patch nodes"],
+    "evidence | Record on each node that it is told of": ["get,patch nodes"],
     "install_cilium | Read Cilium's live configuration": ["kube-system: get configmaps cilium-config"],
     "node_config | Look for the definition of CiliumNodeConfig": ["get apiextensions.k8s.io/customresourcedefinitions ciliumnodeconfigs.cilium.io"],
     "node_config | Create the CiliumNodeConfigs": [
@@ -64,10 +85,6 @@ TASKS = {
     "record_before | Record it on the node": ["get,patch nodes"],
     "release | Drop revisions that were never finished": ["kube-system: get,delete secrets"],
     "release | Install or upgrade Cilium": ["kube-system: get,list,create,update,delete secrets"],  # and what the chart makes, below
-    "release | Wait until every agent and the operator run with these values": [
-        "kube-system: get apps/daemonsets cilium",
-        "kube-system: get apps/deployments cilium-operator",
-    ],
     "remove_old | Look for Flannel's namespace": ["get namespaces kube-flannel"],
     "remove_old | Uninstall Flannel's release": ["kube-flannel: get,list,update,delete secrets"],  # and what the chart made, below
     "remove_old | Delete Flannel's namespace, and what belongs to no release": [
@@ -97,6 +114,49 @@ TASKS = {
     "stop | Remove the monitor": [f"{MONITOR}: get,delete apps/daemonsets", f"{MONITOR}: get,delete configmaps", f"{MONITOR}: get,delete services"],
 }
 
+# What only the way back of the whole cluster does beside: an administrator's work, for which the account gets no right.
+ADMINISTRATORS_CALLS = {
+    "get_object": ["kube-flannel: get serviceaccounts", "kube-flannel: get configmaps", "kube-flannel: get secrets", "kube-flannel: get apps/daemonsets"],
+    "create_object": [
+        "create namespaces",
+        "create rbac.authorization.k8s.io/clusterroles",
+        "create rbac.authorization.k8s.io/clusterrolebindings",
+        *(f"{namespace}: create {resource}" for namespace in ("kube-flannel", "kube-system") for resource in ("configmaps", "apps/daemonsets")),
+        "kube-flannel: create serviceaccounts",
+        "kube-flannel: create secrets",
+    ],
+    "delete_object": ["kube-flannel: delete secrets"],  # Helm's record of a release that was being uninstalled
+}
+ADMINISTRATORS_TASKS = {
+    "remove_cilium | Uninstall the release": [  # and what else the chart made
+        "kube-system: get,list,update,delete secrets",
+        "delete rbac.authorization.k8s.io/clusterroles cilium",
+        "delete rbac.authorization.k8s.io/clusterrolebindings cilium",
+        "kube-system: delete apps/daemonsets cilium",
+        "delete namespaces cilium-secrets",
+    ],
+    "remove_cilium | Look for what Helm has not finished": ["kube-system: list secrets"],
+    "remove_cilium | Go on with an uninstall that was killed": [],  # as above
+    "remove_cilium | Wait until neither an agent nor the operator runs": ["kube-system: list pods"],
+    "remove_cilium | Take the operator's taint off the nodes": ["get,patch nodes"],
+    "remove_cilium | Read the definitions of the cluster": ["list apiextensions.k8s.io/customresourcedefinitions"],
+    "remove_cilium | Delete the CiliumNodeConfigs of the migration": [
+        "kube-system: get,delete cilium.io/ciliumnodeconfigs cilium-default",
+        "kube-system: get,delete cilium.io/ciliumnodeconfigs cni-migration-moved",
+    ],
+    "remove_cilium | Look for objects of kinds that are not Cilium's own books": ["list cilium.io/*"],
+    "remove_cilium | Delete the definitions nobody needs": ["get,delete apiextensions.k8s.io/customresourcedefinitions"],
+    "remove_cilium | Delete what the operator and the migration have left in kube-system": [
+        "kube-system: get,delete coordination.k8s.io/leases cilium-operator-resource-lock",
+        "kube-system: get,delete secrets cni-migration-old-network",
+    ],
+    "undo_ending | Forget what was recorded of the ending": ["get,patch nodes"],
+    "undo_ending | Wait until kube-proxy and Flannel run on every node": [
+        "kube-system: get apps/daemonsets kube-proxy",
+        "kube-flannel: get apps/daemonsets kube-flannel-ds",
+    ],
+}
+
 
 def manifest(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((ROOT / "docs" / "rbac" / name).read_text(encoding="utf-8")))
@@ -107,16 +167,22 @@ GIVEN = rights_of_account(OBJECTS, OBJECTS[0])
 
 
 def called_methods() -> set[str]:
-    """The methods of the client's generated classes that the plugins name, by any of these classes that they use."""
+    """The methods of the client's generated classes that the plugins name, by any of these classes that they use, and those of ClusterObjects."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files("plugins") if path.suffix == ".py"]
     named = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     classes = [getattr(client, name) for name in named if name.endswith("Api")]
-    return {method for method in named for each in classes if "_" in method.strip("_") and callable(getattr(each, method, None))}
+    generated = {method for method in named for each in classes if "_" in method.strip("_") and callable(getattr(each, method, None))}
+    return generated | {method for method in vars(ClusterObjects) if not method.startswith("_")}
 
 
-def tasks_at_the_api() -> set[str]:
+def calls_the_api(task: Task) -> bool:
+    return any(str(key).startswith("kubernetes.core.") for key in task) or "--kubeconfig" in json.dumps(task.get("ansible.builtin.command"))
+
+
+def tasks_at_the_api(*names: str) -> set[str]:
+    """Those of the roles, or only those in files of these names."""
     found = tasks("roles/cilium_migration", "roles/disruption_monitor")
-    return {task["name"] for _path, task in found if any(str(key).startswith("kubernetes.core.") for key in task)}
+    return {task["name"] for path, task in found if calls_the_api(task) and (not names or path.name in names)}
 
 
 def in_words(table: dict[str, list[str]]) -> Iterator[Right]:
@@ -133,11 +199,24 @@ def by_the_charts() -> Iterator[Right]:
 
 
 def test_the_table_knows_every_call_of_the_modules() -> None:
-    assert called_methods() == CALLS.keys(), "say in CALLS where it is called, and let docs/rbac/controller.yaml allow it"
+    assert called_methods() == CALLS.keys() | ADMINISTRATORS_CALLS.keys(), "say in CALLS where it is called, and let docs/rbac/controller.yaml allow it"
+
+
+def test_no_other_file_makes_requests_that_are_no_method_of_the_client() -> None:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files("plugins") if path.suffix == ".py"}
+    assert [name for name, text in texts.items() if re.search(r"DynamicClient|\bcall_api\b|\.request\(|urlopen|^import requests", text, re.MULTILINE)] == [
+        "cluster_objects.py"
+    ]
 
 
 def test_the_table_knows_every_task_that_calls_the_api_server() -> None:
-    assert tasks_at_the_api() == TASKS.keys(), "say in TASKS what it does, and let docs/rbac/controller.yaml allow it"
+    known = TASKS.keys() | ADMINISTRATORS_TASKS.keys()
+    assert tasks_at_the_api() == known, "say in TASKS what it does, and let docs/rbac/controller.yaml allow it"
+
+
+def test_only_what_takes_the_whole_cluster_back_is_left_to_an_administrator() -> None:
+    assert tasks_at_the_api("remove_cilium.yml", "undo_ending.yml") == ADMINISTRATORS_TASKS.keys()
+    assert not TASKS.keys() & ADMINISTRATORS_TASKS.keys()
 
 
 @pytest.mark.parametrize(
@@ -151,6 +230,11 @@ def test_the_account_has_every_right_that_is_needed(needed: list[Right]) -> None
 def test_the_account_has_no_right_that_nobody_needs() -> None:
     needed = [*in_words(CALLS), *in_words(TASKS), *by_the_charts()]
     assert [right for right in GIVEN if not any(right.namespace == each.namespace and right.covers(each) for each in needed)] == []
+
+
+def test_the_account_cannot_take_the_whole_cluster_back() -> None:
+    lacking = missing([*in_words(ADMINISTRATORS_CALLS), *in_words(ADMINISTRATORS_TASKS)], GIVEN)
+    assert {"create namespaces", "delete clusterroles", "delete customresourcedefinitions"} <= {f"{right.verb} {right.resource}" for right in lacking}
 
 
 def test_the_account_cannot_give_itself_more() -> None:

@@ -88,6 +88,7 @@ def test_secrets_are_written_for_their_owner_alone() -> None:
         "init | Write the configuration": True,
         "join | Write the configuration": True,
         "kubeconfig | Write it on the controller": True,
+        "Api_server | Write a kubeconfig that leads to a closed port": True,
         "Nspawn_keys | Pin the machines' host keys": True,
         "Nspawn_machine | Install the keys": True,
     }
