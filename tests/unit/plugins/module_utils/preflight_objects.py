@@ -9,7 +9,7 @@ import copy
 import json
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import preflight
+from ansible_collections.netops.cni_migration.plugins.module_utils import network_policies, preflight
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import Cluster, Settings
 
@@ -96,6 +96,7 @@ def cluster(*pods: dict[str, Any], **changes: Any) -> Cluster:
         "daemonsets": [FLANNEL, KUBE_PROXY],
         "deployments": [deployment("coredns", 2, **{"k8s-app": "kube-dns"}), deployment("webpod", 2)],
         "flannel_config": FLANNEL_CONFIG,
+        "policies": network_policies.overview({}, [FLANNEL, KUBE_PROXY], ["final"]),
         **changes,
     }
     return Cluster(**parts)

@@ -28,7 +28,7 @@ from preflight_objects import (
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight
 
-OF_THE_CLUSTER = {"cni", "kube_proxy", "cidr", "routing", "mtu", "dns", "single_replica", "chart", "watcher", "image"}
+OF_THE_CLUSTER = {"cni", "kube_proxy", "cidr", "routing", "mtu", "dns", "single_replica", "policies", "chart", "watcher", "image"}
 OF_A_NODE = {
     *("node", "ready", "cordon", "disk", "kubelet", "cni", "leftover", "kernel", "tunnel", "agent_port", "networkd", "rp_filter", "iptables", "image"),
     *("unmanaged", "local_data", "budget", "host_port", "static_pod"),
