@@ -126,14 +126,14 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.waiting impor
 
 
 def gather(api: ClusterObjects, wanted: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The objects of ``wanted`` that exist, and what is in a namespace among them."""
+    """The objects of ``wanted`` that exist, and what is in a namespace among them, unless that is being deleted: what it had was remembered before."""
     for each in wanted:
         kind, name = each["kind"], each["metadata"]["name"]
         found = api.get_object(kind, each["metadata"]["namespace"], name)
         if found is None:
             continue
         yield found
-        if kind == "Namespace":
+        if kind == "Namespace" and "deletionTimestamp" not in found["metadata"]:
             for inside in old_network.INSIDE:
                 yield from api.list_objects(inside, name)
 
