@@ -48,6 +48,10 @@ lab-build: setup ## compile what the lab runs, once; half an hour
 test: lab-build $(VENV)/.tests ## run every test, on the real lab too
 	$(BIN)/python tests/run.py
 
+.PHONY: test-long
+test-long: lab-build $(VENV)/.tests ## run the scenarios that are too long for `make test`: the way back of a whole cluster
+	$(BIN)/python tests/run.py long
+
 .PHONY: lint
 lint: setup $(VENV)/.tests ## run the quality gates alone
 	$(BIN)/python tests/run.py gate

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs every test of the collection, the cheap ones first, and ends in one line ``N passed, N failed``.
+"""Runs the tests of the collection, the cheap ones first, and ends in one line ``N passed, N failed``.
 
-Usage: ``python tests/run.py [gate|unit|integration|molecule]...``; without a group, all of them in that order.
+Usage: ``python tests/run.py [gate|unit|integration|molecule|long]...``; without a group, all of them in that order but ``long``.
 
 What a test prints goes to the terminal as it comes and into ``tests/output/<group>-<name>.log``. A failure does not
 stop the rest. The exit status is 0 when nothing failed, 1 when something did, 130 when the run was interrupted.
@@ -35,10 +35,12 @@ SANITY_HOME = ROOT / ".ansible" / "test-home"
 JUNIT = OUTPUT / "unit.xml"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-# These share one lab. The first three need a cluster on Flannel; `limit` ends with the cluster migrated, and `rollback` takes it back from there.
+# The first four need a cluster on Flannel and share one lab, `limit` last because it ends with the cluster migrated.
 # `default` starts from nothing by definition, so it has a lab of its own and destroys it.
-SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "preflight", "limit", "rollback")
+SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "preflight", "limit")
 SCENARIO_FROM_NOTHING = "default"
+# What would make a run of all tests too long to wait for.
+LONG_SCENARIOS = ("rollback",)
 # Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
 PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")
 DESTROY_LAB = ("ansible-playbook", "playbooks/lab_destroy.yml")
@@ -155,15 +157,33 @@ def integrations() -> Iterator[Test]:
 
 def scenarios() -> Iterator[Test]:
     """The molecule scenarios, on a real cluster."""
-    # Molecule's notes of earlier runs are dropped: the lab they speak of may have been replaced since.
-    test = ("molecule", "test", "--no-command-borders", "--scenario-name")
     for position, name in enumerate(SCENARIOS_ON_A_SHARED_LAB):
-        start = () if position else (DESTROY_LAB,)
-        yield Test("molecule", name, (*start, ("molecule", "reset", "--scenario-name", name), (*test, name, "--destroy", "never")), seconds=1800)
-    yield Test("molecule", SCENARIO_FROM_NOTHING, ((*test, SCENARIO_FROM_NOTHING),), seconds=1800)
+        yield scenario("molecule", name, "--destroy", "never", before=() if position else (DESTROY_LAB,))
+    yield scenario("molecule", SCENARIO_FROM_NOTHING)
 
 
-GROUPS: dict[str, Callable[[], Iterator[Test]]] = {"gate": gates, "unit": units, "integration": integrations, "molecule": scenarios}
+def long_scenarios() -> Iterator[Test]:
+    """The molecule scenarios that only run when they are asked for."""
+    for name in LONG_SCENARIOS:
+        yield scenario("long", name)
+
+
+def scenario(group: str, name: str, *options: str, before: tuple[tuple[str, ...], ...] = ()) -> Test:
+    """One molecule scenario, after the commands of ``before``.
+
+    Molecule's notes of earlier runs are dropped: the lab they speak of may have been replaced since.
+    """
+    reset = ("molecule", "reset", "--scenario-name", name)
+    return Test(group, name, (*before, reset, ("molecule", "test", "--no-command-borders", "--scenario-name", name, *options)), seconds=2700)
+
+
+GROUPS: dict[str, Callable[[], Iterator[Test]]] = {
+    "gate": gates,
+    "unit": units,
+    "integration": integrations,
+    "molecule": scenarios,
+    "long": long_scenarios,
+}
 
 
 def execute(command: tuple[str, ...], log: TextIO, *, seconds: int, cwd: Path, env: Mapping[str, str]) -> int:
@@ -232,16 +252,16 @@ def last_lines(log: Path, count: int = 40) -> str:
 
 def clean_up(interrupted: Test) -> None:
     """Leave no lab behind when a scenario could not get to its own end."""
-    if interrupted.group == "molecule":
+    if interrupted.group in ("molecule", "long"):
         with interrupted.log.open("a", encoding="utf-8") as log:
             execute(DESTROY_LAB, log, seconds=300, cwd=ROOT, env={})
 
 
 def main() -> int:
     """Parse the command line, run, report; the exit status."""
-    parser = argparse.ArgumentParser(description="Run the tests of the collection; without a group, all of them.")
+    parser = argparse.ArgumentParser(description="Run the tests of the collection; without a group, all of them but the long ones.")
     parser.add_argument("groups", nargs="*", metavar="group", help=f"any of {', '.join(GROUPS)}")
-    chosen = parser.parse_args().groups or list(GROUPS)
+    chosen = parser.parse_args().groups or [group for group in GROUPS if group != "long"]
     if unknown := sorted(set(chosen) - set(GROUPS)):
         parser.error(f"no such group: {', '.join(unknown)}")
     take_termination_for_interruption()
