@@ -210,7 +210,17 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
         in_place=options["switch"] == "in_place",
         **{
             name: options[name]
-            for name in ("pod_cidr", "tunnel_port", "accept_blocking_budgets", "direct_routes", "routing_changes", "images", "manifests", "chart_error", "policies_enforced_in")
+            for name in (
+                "pod_cidr",
+                "tunnel_port",
+                "accept_blocking_budgets",
+                "direct_routes",
+                "routing_changes",
+                "images",
+                "manifests",
+                "chart_error",
+                "policies_enforced_in",
+            )
         },
     )
 
