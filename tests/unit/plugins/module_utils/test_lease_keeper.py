@@ -271,7 +271,7 @@ def test_of_two_processes_exactly_one_wins_and_its_death_frees_the_lease(bench: 
     path = os.pathsep.join(entry for entry in sys.path if entry)
     command = (sys.executable, "-c", PROCESS, bench.kubeconfig)
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": {**os.environ, "PYTHONPATH": path}}
-    racers = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    racers = [subprocess.Popen(command, **pipes) for _racer in range(2)]
     try:
         assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 2  # type: ignore[union-attr]
         for racer in racers:

@@ -165,7 +165,7 @@ def test_a_kind_that_cilium_does_not_enforce_has_a_warning_of_its_own() -> None:
 
 
 def test_what_is_beside_flannel_does_not_enforce_the_kinds_of_cilium() -> None:
-    (first, _), (second, _) = told({NETWORK: [policy("a")], CILIUM: [policy("b")]}, ROUTER)
+    (first, _advice), (second, _advice) = told({NETWORK: [policy("a")], CILIUM: [policy("b")]}, ROUTER)
     assert first.startswith("NetworkPolicy shop/a: enforced by kube-router")
     assert second.startswith("CiliumNetworkPolicy shop/b: enforced by nobody now")
 

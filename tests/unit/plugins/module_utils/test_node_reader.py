@@ -38,7 +38,7 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
 
     monkeypatch.setattr(node_reader, "_KUBELET_FOLDER", str(kubelet))
     monkeypatch.setattr(node_reader, "run", run)
-    monkeypatch.setattr(node_reader, "read_text", lambda path: found.files.get(path))
+    monkeypatch.setattr(node_reader, "read_text", found.files.get)
     monkeypatch.setattr(node_reader.shutil, "which", lambda program: f"/bin/{program}")
     monkeypatch.setattr(
         node_reader.glob, "glob", lambda pattern: [path for path in found.files if path.startswith("/etc/systemd") and pattern.endswith("/*.conf")]

@@ -44,7 +44,8 @@ class Keeper:
     """Stands in for the keeper: remembers what is wanted of it, and answers or fails."""
 
     made: Keeper
-    answer: dict[str, Any] | Exception = {"changed": True, "holder": HOLDER}  # noqa: RUF012
+    answer: dict[str, Any] = {"changed": True, "holder": HOLDER}  # noqa: RUF012
+    error: Exception | None = None
 
     def __init__(self, _api: object, _clock: object, _processes: object, me: Run, wish: Wish) -> None:
         self.me, self.wish, self.asked = me, wish, ""
@@ -52,8 +53,8 @@ class Keeper:
 
     def hold(self) -> dict[str, Any]:
         self.asked = "hold"
-        if isinstance(self.answer, Exception):
-            raise self.answer
+        if self.error is not None:
+            raise self.error
         return self.answer
 
     def release(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def test_it_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_error_is_told_with_its_facts(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Keeper, "answer", error)
+    monkeypatch.setattr(Keeper, "error", error)
     assert run(monkeypatch, state="held") == {"failed": True, "msg": str(error), **getattr(error, "facts", {})}
 
 

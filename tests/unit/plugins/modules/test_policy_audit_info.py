@@ -88,7 +88,7 @@ class Cluster:
         return [
             {
                 "metadata": {
-                    "namespace": name.split("/")[0],
+                    "namespace": name.split("/", maxsplit=1)[0],
                     "name": name.split("/")[1],
                     "labels": {"pod-template-hash": "6f7c"},
                     "ownerReferences": [{**owner, "name": name.split("/")[1].rpartition("-")[0]}],
