@@ -142,7 +142,9 @@ def gates() -> Iterator[Test]:
 
 def units() -> Iterator[Test]:
     """The unit tests, each of which counts."""
-    yield Test("unit", "pytest", (("pytest", "tests/unit", "-q", f"--junitxml={JUNIT}"),), prepare=lambda: JUNIT.unlink(missing_ok=True), count=by_junit)
+    yield Test(
+        "unit", "pytest", (("pytest", "tests/unit", "-q", f"--junitxml={JUNIT}"),), prepare=lambda: JUNIT.unlink(missing_ok=True), count=by_junit, seconds=900
+    )
 
 
 def integrations() -> Iterator[Test]:
