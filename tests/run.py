@@ -35,12 +35,12 @@ SANITY_HOME = ROOT / ".ansible" / "test-home"
 JUNIT = OUTPUT / "unit.xml"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-# The first four need a cluster on Flannel and share one lab, `limit` last because it ends with the cluster migrated.
+# The first three need a cluster on Flannel and share one lab, `limit` last because it ends with the cluster migrated.
 # `default` starts from nothing by definition, so it has a lab of its own and destroys it.
-SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "preflight", "limit")
+SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "limit")
 SCENARIO_FROM_NOTHING = "default"
 # What would make a run of all tests too long to wait for.
-LONG_SCENARIOS = ("rollback",)
+LONG_SCENARIOS = ("preflight", "rollback")
 # Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
 PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")
 DESTROY_LAB = ("ansible-playbook", "playbooks/lab_destroy.yml")
