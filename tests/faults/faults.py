@@ -18,7 +18,6 @@ A fault takes three to ten minutes. Exit status 0: all went well; 1: some did no
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -31,11 +30,12 @@ from faults import baseline  # noqa: E402
 from faults.catalogue import FAULTS, Fault, Scene, document  # noqa: E402
 from faults.end_state import differences  # noqa: E402
 from faults.journey import Journey, Run  # noqa: E402
-from lab import WORKER, Failed, Lab, playbook  # noqa: E402
+from lab import WORKER, Lab, playbook  # noqa: E402
 from processes import take_termination_for_interruption  # noqa: E402
+from rounds import WELL, exit_status, kept, went_well  # noqa: E402
 from tabular import put, table  # noqa: E402
 
-WELL, PLACE = "well", "faults"
+PLACE = "faults"
 
 
 def shown(fault: Fault, run: Run, text: str) -> list[str]:
@@ -83,13 +83,8 @@ class Round:
         """Make the fault, and see it through; the entry is written in any case."""
         entry: dict[str, Any] = {"fault": fault.name, "run_s": None, "resume_s": None, "verdict": "interrupted"}
         self.entries.append(entry)
-        try:
+        with kept(entry, self._folder / "faults.jsonl"):
             entry["verdict"] = "; ".join(self._see_through(fault, entry)) or WELL
-        except Failed as failed:
-            entry["verdict"] = str(failed)
-        finally:
-            with (self._folder / "faults.jsonl").open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(entry) + "\n")
 
     def _see_through(self, fault: Fault, entry: dict[str, Any]) -> list[str]:
         reference = baseline.recorded(fault.limit) or baseline.measure(self._lab, fault.limit, self._restore)
@@ -151,8 +146,8 @@ def main() -> int:
     except KeyboardInterrupt:
         status = 130
     print("\n".join(summary_table(made.entries)))
-    print(f"{sum(entry['verdict'] == WELL for entry in made.entries)} of {len(arguments.fault)} went well; see {folder}")
-    return status or int(any(entry["verdict"] != WELL for entry in made.entries))
+    print(f"{went_well(made.entries)} of {len(arguments.fault)} went well; see {folder}")
+    return exit_status(made.entries, len(arguments.fault), status)
 
 
 if __name__ == "__main__":

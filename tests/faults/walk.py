@@ -18,7 +18,6 @@ A moment takes about as long as two migrations and a restore. Exit status 0: all
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -32,9 +31,8 @@ from faults.journey import Journey, Run  # noqa: E402
 from faults.points import Point, between, parse_range, points, sample  # noqa: E402
 from lab import RESTORES, WORKER, Failed, Lab  # noqa: E402
 from processes import take_termination_for_interruption  # noqa: E402
+from rounds import WELL, exit_status, kept, went_well  # noqa: E402
 from tabular import table  # noqa: E402
-
-WELL = "well"
 
 
 def verdict(point: Point, killed: Run, resumed: Run | None, troubles: Sequence[str]) -> str:
@@ -74,13 +72,8 @@ class Walk:
             "verdict": "interrupted",
         }
         self.entries.append(entry)
-        try:
+        with kept(entry, self._folder / "walk.jsonl"):
             self._take(entry, f"{number:03d}", point)
-        except Failed as failed:
-            entry["verdict"] = str(failed)
-        finally:
-            with (self._folder / "walk.jsonl").open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(entry) + "\n")
 
     def _take(self, entry: dict[str, Any], name: str, point: Point) -> None:
         self._lab.restore(self._restore)
@@ -144,8 +137,8 @@ def main() -> int:
     except KeyboardInterrupt:
         status = 130
     print("\n".join(summary_table(walk.entries)))
-    print(f"{sum(entry['verdict'] == WELL for entry in walk.entries)} of {len(chosen)} went well; see {folder}")
-    return status or int(any(entry["verdict"] != WELL for entry in walk.entries))
+    print(f"{went_well(walk.entries)} of {len(chosen)} went well; see {folder}")
+    return exit_status(walk.entries, len(chosen), status)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import sys
@@ -34,10 +33,10 @@ from faults.journey import Journey  # noqa: E402
 from faults.points import Point, at_moment  # noqa: E402
 from lab import Failed, Lab, playbook  # noqa: E402
 from processes import ROOT, take_termination_for_interruption  # noqa: E402
+from rounds import WELL, exit_status, kept, went_well  # noqa: E402
 from tabular import table  # noqa: E402
 
 OUTPUT = ROOT / "tests" / "output" / "soak"
-WELL = "well"
 DESTROY = playbook("playbooks/lab_destroy.yml")
 
 Entry = dict[str, Any]
@@ -76,13 +75,8 @@ class Soak:
         """One round; its entry is written in any case."""
         entry = new_entry(number, point)
         self.entries.append(entry)
-        try:
+        with kept(entry, self._folder / "rounds.jsonl"):
             entry["verdict"] = "; ".join(self._take(entry, point)) or WELL
-        except Failed as failed:
-            entry["verdict"] = str(failed)
-        finally:
-            with (self._folder / "rounds.jsonl").open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(entry) + "\n")
 
     def _take(self, entry: Entry, point: Point) -> list[str]:
         self._lab.restore(self._restore)
@@ -147,8 +141,8 @@ def main() -> int:
             lab.play("destroy", DESTROY)
     entries = soak.entries if soak else []
     print("\n".join(summary_table(entries)))
-    print(f"{sum(entry['verdict'] == WELL for entry in entries)} of {arguments.rounds} rounds went well; see {folder}")
-    return status or int(len(entries) < arguments.rounds or any(entry["verdict"] != WELL for entry in entries))
+    print(f"{went_well(entries)} of {arguments.rounds} rounds went well; see {folder}")
+    return exit_status(entries, arguments.rounds, status)
 
 
 if __name__ == "__main__":
