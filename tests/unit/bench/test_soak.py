@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ def test_what_a_soak_has_started_is_seen_on_this_machine(tmp_path: Path) -> None
     sleeper = start(("sleep", "60"), tmp_path / "log", env={leftovers.MARK: "a-mark"})
     try:
         (tmp_path / "lab").mkdir()
+        # Its parent is told that it runs a moment before its environment can be read.
+        deadline = time.monotonic() + 10
+        while not Path(f"/proc/{sleeper.pid}/environ").read_bytes() and time.monotonic() < deadline:
+            time.sleep(0.01)
         found = leftovers.left(clean, leftovers.look("a-mark", tmp_path / "lab"))
     finally:
         sleeper.kill()
