@@ -62,7 +62,7 @@ def test_a_secret_is_found(text: str, names: set[str]) -> None:
         "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
         "[bootstrap-token] Configured RBAC rules to allow Node Bootstrap tokens",
         "kubeadm join 192.168.10.100:6443 --token <value withheld>",
-        "/root/.ansible/tmp/ansible-tmp-1795655770.2511313-11872-19478225604/AnsiballZ_command.py",
+        "/home/alice/.ansible/tmp/ansible-tmp-1795655770.2511313-11872-19478225604/AnsiballZ_command.py",
         "image: ghcr.io/nicolaka/netshoot:v0.8",
         "kernel.unprivileged_userns_clone system.serviceaccounts ctime: 179565.1234567890123456",
         "sha256:1457b8ef4c34c9a2c4c3ec1d3f8df5e4e1a8a7d1f8e2b9a0c6d5e4f3a2b1c0d9",

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils"))
+
+from fake_cluster import FakeClock
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_exec import Answer, CommandFailed
@@ -48,21 +53,6 @@ AUDITED = {
     "ipcache": "{}",
 }
 UNTOUCHED = {"config": CONFIGURATION, "endpoint": endpoint("none")}
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Cluster:
@@ -113,8 +103,8 @@ class Cluster:
         return found
 
 
-def audit(answers: Mapping[str, Mapping[str, Any]], desired: int | None = None, **options: Any) -> tuple[dict[str, Any], Cluster, Clock]:
-    api, clock = Cluster(answers, desired), Clock()
+def audit(answers: Mapping[str, Mapping[str, Any]], desired: int | None = None, **options: Any) -> tuple[dict[str, Any], Cluster, FakeClock]:
+    api, clock = Cluster(answers, desired), FakeClock()
     return policy_audit_info.audit(cast("Any", api), clock, {**OPTIONS, **options}), api, clock
 
 
