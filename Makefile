@@ -73,7 +73,7 @@ lab-destroy: setup ## remove the lab without a trace
 	$(BIN)/ansible-playbook playbooks/lab_destroy.yml
 
 .PHONY: lab-reset
-lab-reset: setup ## bring the lab back to where site.yml left it, in less than a minute
+lab-reset: setup ## bring the lab back to where site.yml left it; the first time it is made anew and its disks are saved
 	$(BIN)/ansible-playbook playbooks/lab_reset.yml
 
 .PHONY: clean
