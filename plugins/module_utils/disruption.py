@@ -149,7 +149,7 @@ class Analysis:
         if event.error is None and net_ms <= event.prober.late_ms:
             return  # the prober was late, not the network
         reason = excuses.reason(event)
-        failures.append({**entry, "net_ms": net_ms, "error": event.error, "excused": reason})
+        failures.append({**entry, "net_ms": net_ms, "error": event.error, "port": event.port, "excused": reason})
         counts, row = self._counts[key], self._series.row(_kind(event), event.time)
         if event.error is None:
             if reason is None:

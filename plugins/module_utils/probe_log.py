@@ -73,7 +73,7 @@ class Event(NamedTuple):
     """A probe that failed or was late (``error`` is None), or a gap (``what``).
 
     ``by`` is the target that answered, ``lost`` the one at the other end of a connection that broke, both ``node/incarnation``; they are
-    empty where nobody knows.
+    empty where nobody knows. ``port`` is the prober's own, and 0 where nobody knows.
     """
 
     what: str
@@ -84,6 +84,7 @@ class Event(NamedTuple):
     error: str | None
     by: str
     lost: str
+    port: int = 0
 
     @property
     def span(self) -> Interval:
@@ -136,7 +137,7 @@ class LogReader:
                 elif kind in ("probe", "gap"):
                     failed = entry.get("error") is not None
                     by, lost = ("", entry["by"]) if failed else (entry["by"], entry.get("lost", ""))
-                    yield Event(kind, prober, paths[entry["p"]], entry["t"] - clock_offset, entry["ms"], entry.get("error"), by, lost)
+                    yield Event(kind, prober, paths[entry["p"]], entry["t"] - clock_offset, entry["ms"], entry.get("error"), by, lost, entry.get("port", 0))
                 elif kind == "stop":
                     prober.stopped = True
             except ValueError:

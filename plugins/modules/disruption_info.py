@@ -164,7 +164,9 @@ gaps:
   type: list
   elements: dict
 failures:
-  description: Each probe that failed or was late, C(excused) with the reason, and the task that ran when it was sent.
+  description:
+    - Each probe that failed or was late, C(excused) with the reason, and the task that ran when it was sent.
+    - C(port) is the port at the prober's end, by which a failed connection is found in a capture or a table of connections; 0 when nobody knows it.
   returned: when O(detail=full)
   type: list
   elements: dict

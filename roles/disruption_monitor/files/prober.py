@@ -229,11 +229,11 @@ class Path:
             self.late += 1
             self.write_event(began, now, None, by)
 
-    def fail(self, began: float, now: float, error: str, by: str = "") -> None:
-        """A probe failed; ``by`` is the target at the other end of the connection that broke."""
+    def fail(self, began: float, now: float, error: str, by: str = "", port: int = 0) -> None:
+        """A probe failed; ``by`` is the target at the other end of the connection that broke, ``port`` the port at this end where it is known."""
         self.failed += 1
         self.lost = by or self.lost
-        self.write_event(began, now, error, by)
+        self.write_event(began, now, error, by, port)
 
     def silence(self, now: float) -> float:
         """Seconds for which there has been no answer, from half an interval before the first probe that got none.
@@ -258,9 +258,10 @@ class Path:
         gap = self.silence(now)
         self.prober.write("gap", now - gap, p=self.number, ms=milliseconds(gap), by=by, lost=self.lost)
 
-    def write_event(self, began: float, now: float, error: str | None, by: str) -> None:
+    def write_event(self, began: float, now: float, error: str | None, by: str, port: int = 0) -> None:
         """Log a probe that failed or was late."""
-        self.prober.write("probe", began, p=self.number, ms=milliseconds(now - began), error=error, by=by, lag=milliseconds(self.prober.lag))
+        lag = milliseconds(self.prober.lag)
+        self.prober.write("probe", began, p=self.number, ms=milliseconds(now - began), error=error, by=by, port=port, lag=lag)
 
     def figures(self, now: float) -> list[Any] | None:
         """The counts of the second that ends now; None when nothing happened in it."""
@@ -274,6 +275,14 @@ class Path:
 def milliseconds(seconds: float) -> float:
     """Seconds in milliseconds, to two digits."""
     return round(seconds * 1000, 2)
+
+
+def local_port(sock: Socket) -> int:
+    """The port at this end, by which a connection is found in a capture or a table of connections; 0 when it has none."""
+    try:
+        return int(sock.getsockname()[1])
+    except OSError:
+        return 0
 
 
 def microseconds(seconds: float) -> int:
@@ -303,8 +312,9 @@ class New:
         except OSError as exc:
             error = error_name(exc.errno)
         if error:
+            port = local_port(sock)
             sock.close()
-            self.path.fail(began, now, error)
+            self.path.fail(began, now, error, port=port)
         else:
             self.landed(sock, now)
         return True
@@ -481,8 +491,9 @@ class Kept:
             self.path.begin(now)
             self.asked.append((0, now))
         began = min(asked[1] for asked in self.asked)
+        port = local_port(self.sock) if self.sock is not None else 0
         self.close()
-        self.path.fail(began, now, error, self.by)
+        self.path.fail(began, now, error, self.by, port)
 
     def close(self) -> None:
         """Drop the connection."""
@@ -899,8 +910,9 @@ class Prober:
             self.flights.popleft()
             if waiting:
                 self.forget(sock)
+                port = local_port(sock)
                 sock.close()
-                link.path.fail(began, now, "timeout")
+                link.path.fail(began, now, "timeout", port=port)
 
     def wait(self, due: float) -> list[tuple[int, int]]:
         """Wait until ``due``; the events there are.

@@ -239,7 +239,9 @@ def test_time_in_which_a_target_did_not_look_is_no_latency(seen: Seen) -> None:
 
 def test_a_server_that_is_not_there_is_told(seen: Seen) -> None:
     for mode in ("new", "reused"):
-        assert {event["error"] for event in seen.events("api-server", mode)} == {"refused"}
+        events = seen.events("api-server", mode)
+        assert {event["error"] for event in events} == {"refused"}
+        assert all(event["port"] for event in events)  # by which it is found in a capture
 
 
 def test_a_target_that_was_killed_breaks_a_kept_connection_once(seen: Seen) -> None:

@@ -90,7 +90,7 @@ def to(target: Log, name: str = "pod-other", mode: str = "new") -> dict[str, str
 
 def failure(number: int, at: float, error: str | None = "timeout", ms: float = 2000.0, by: str = "") -> Line:
     """A probe that failed, or was late when there is no error."""
-    return {"k": "probe", "p": number, "t": at, "ms": ms, "error": error, "by": by, "lag": 0.0}
+    return {"k": "probe", "p": number, "t": at, "ms": ms, "error": error, "by": by, "port": 40123, "lag": 0.0}
 
 
 def gap(number: int, at: float, ms: float, lost: str = "", by: str = "") -> Line:

@@ -60,6 +60,7 @@ def test_a_failure_is_lost() -> None:
             "host": "",
             "net_ms": 2000.0,
             "error": "timeout",
+            "port": 40123,
             "excused": None,
         }
     ]
