@@ -55,7 +55,7 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
-from ansible_collections.netops.cni_migration.plugins.module_utils.timeline import COLLECTION, ROLES, Progress, own_work, phase_of
+from ansible_collections.netops.cni_migration.plugins.module_utils.timeline import COLLECTION, ROLES, Progress, own_work, parts, phase_of
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -150,7 +150,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             "work": own_work(task.action, result._result),
             "status": status,
         }
-        self._unwritten.append(json.dumps(record) + "\n")
+        self._unwritten += [json.dumps(part) + "\n" for part in parts(record, result._result)]
         if self._changed:
             self._write()
 

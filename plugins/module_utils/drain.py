@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import dismissal, eviction
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import Cluster, ClusterError, Conflict, EvictionBlocked, NotFound
@@ -40,16 +40,37 @@ class Drain:
         self._accepted: set[str] = set()
         self._refusals: dict[str, tuple[eviction.Pod, str]] = {}
         self._next_try: dict[str, float] = {}
+        self._unasked: set[str] = set()
 
     def run(self, seconds: float) -> None:
-        """Evict and wait. Raises :class:`Refused` at once, :class:`TimedOut` when pods are left after ``seconds``."""
+        """Evict, and wait until all are gone. Raises :class:`Refused` at once, :class:`TimedOut` when pods are left after ``seconds``."""
+
+        def gone() -> None:
+            left = self.look()
+            if left:
+                raise NotYet(left)
+
+        self._wait(seconds, gone)
+
+    def ask(self, seconds: float) -> None:
+        """Evict, and wait until nobody is left whose eviction was not accepted: the others go by themselves. Raises as :meth:`run` does."""
+
+        def asked() -> None:
+            left = self.look()
+            if self._unasked:
+                raise NotYet(left)
+
+        self._wait(seconds, asked)
+
+    def _wait(self, seconds: float, look: Callable[[], None]) -> None:
         try:
-            wait_for(self._clock, seconds, self._round)
+            wait_for(self._clock, seconds, look)
         except TimedOut:
             self.blocked_by = self._blocks()
             raise
 
-    def _round(self) -> None:
+    def look(self) -> str:
+        """Look once, evict who was not evicted yet, let go of who ends, and say who is left; empty when nobody is. Raises :class:`Refused`."""
         pods = self._cluster.list_pods(node=self._node)
         sorting = eviction.sort_pods(self._without_returned(pods), self._policy, keep_tolerant=self._keep_tolerant)
         if sorting.refused:
@@ -59,8 +80,9 @@ class Drain:
         for pod in sorting.leaving:
             self._evict(pod, is_unmanaged=pod in sorting.unmanaged)
         dismissal.dismiss(self._cluster, self._clock, sorting.leaving)
-        if sorting.leaving:
-            raise NotYet(self._what_is_left(sorting.leaving))
+        ending = {pod["metadata"]["uid"] for pod in sorting.leaving if eviction.is_terminating(pod)}
+        self._unasked = present - ending - self._accepted
+        return self._what_is_left(sorting.leaving)
 
     def _without_returned(self, pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The pods without newcomers that the scheduler puts on cordoned nodes by design."""

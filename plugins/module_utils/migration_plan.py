@@ -126,7 +126,7 @@ def make_plan(snapshot: Snapshot, wanted: Phase, policy: eviction.EvictionPolicy
     planned = []
     after = node
     for step in steps:
-        current, after = after, _predict(step, after, wanted)
+        current, after = after, _predict(step, after, wanted, in_place=in_place)
         changed = step is not Step.PROVE_REBOOT if step is not Step.DRAIN else bool(sorting.leaving) or after != current
         planned.append(PlannedStep(step, describe(step, current, wanted, sorting), changed))
     return Plan(tuple(planned), sorting, eviction.foreseen_blocks(sorting.leaving, snapshot.budgets), after)
@@ -153,11 +153,11 @@ def describe(step: Step, node: NodeView, wanted: Phase, sorting: eviction.Sortin
     return "leave the node cordoned, as it was found" if node.was_cordoned else "mark the node schedulable"
 
 
-def _predict(step: Step, node: NodeView, wanted: Phase) -> NodeView:
+def _predict(step: Step, node: NodeView, wanted: Phase, *, in_place: bool) -> NodeView:
     back = wanted is Phase.FLANNEL
     if step is Step.CORDON:
         return node_state.apply_patch(node, node_state.cordon_patch(node, back=back))
-    if step is Step.DRAIN and records_drained(node):
+    if step is Step.DRAIN and records_drained(node, wanted, in_place=in_place):
         return node_state.apply_patch(node, node_state.drained_patch())
     if step in (Step.LABEL, Step.UNLABEL):
         return node_state.apply_patch(node, node_state.switch_patch(on=step is Step.LABEL))
@@ -171,9 +171,17 @@ def _predict(step: Step, node: NodeView, wanted: Phase) -> NodeView:
     return node
 
 
-def records_drained(node: NodeView) -> bool:
-    """Whether an emptied node is to be recorded as drained.
+def goes_on_while_pods_leave(wanted: Phase, *, in_place: bool) -> bool:
+    """Whether the agent is restarted while the evicted pods end, since each takes its time.
+
+    Only where a reboot follows, which waits for both: in place the new agent takes over what passes through the node, and nothing may pass then.
+    """
+    return rank(wanted) >= rank(Phase.SWITCHED) and not in_place
+
+
+def records_drained(node: NodeView, wanted: Phase, *, in_place: bool) -> bool:
+    """Whether a drained node is to be recorded as such: it is empty then.
 
     Not on the way back: "drained" says that the node can be let go without another reboot, which is no longer true there.
     """
-    return node.phase is Phase.DRAINING
+    return node.phase is Phase.DRAINING and not goes_on_while_pods_leave(wanted, in_place=in_place)

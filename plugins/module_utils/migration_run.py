@@ -17,8 +17,17 @@ from typing import Any, Callable, TypeVar
 from ansible_collections.netops.cni_migration.plugins.module_utils import eviction, move_times, node_state, verification_pod
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import Cluster, ClusterError, Conflict, NotFound
 from ansible_collections.netops.cni_migration.plugins.module_utils.drain import Drain, Refused
-from ansible_collections.netops.cni_migration.plugins.module_utils.migration_plan import Plan, Snapshot, Step, describe, make_plan, records_drained, route
-from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import NodeView, Patch, Phase, StateError
+from ansible_collections.netops.cni_migration.plugins.module_utils.migration_plan import (
+    Plan,
+    Snapshot,
+    Step,
+    describe,
+    goes_on_while_pods_leave,
+    make_plan,
+    records_drained,
+    route,
+)
+from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import NodeView, Patch, Phase, StateError, rank
 from ansible_collections.netops.cni_migration.plugins.module_utils.pod_trouble import PodWatch, last_warning
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import Clock, Hopeless, NotYet, TimedOut, wait_for
 
@@ -104,6 +113,8 @@ class Migration:
         self._means = {"rebooted": settings.rebooted, "in_place": settings.in_place}
         self._figures: dict[str, float] = {}
         self._watch = PodWatch()
+        self._leaving: Drain | None = None
+        self._drain_began: float | None = None
 
     def plan(self) -> None:
         """Read the cluster and say what :meth:`run` would do; changes nothing."""
@@ -225,21 +236,32 @@ class Migration:
         return True, detail
 
     def _drain(self) -> tuple[bool, str]:
-        started = self._clock.monotonic()
+        self._drain_began = self._clock.monotonic()
         node = self._read_node()
-        drain = Drain(self._cluster, self._clock, node.name, self._settings.policy, keep_tolerant=node.phase is Phase.DRAINED)
-        try:
-            drain.run(self._settings.timeouts.drain)
-        finally:
-            self.outcome.evicted += drain.evicted
-            self.outcome.unmanaged += drain.unmanaged
-            self.outcome.blocked_by = drain.blocked_by
-        recorded = records_drained(node)
+        drain = self._make_drain(node)
+        with self._told(drain):
+            if goes_on_while_pods_leave(self._settings.wanted, in_place=self._settings.in_place):
+                self._leaving = drain
+                drain.ask(self._settings.timeouts.drain)
+            else:
+                drain.run(self._settings.timeouts.drain)
+        recorded = records_drained(node, self._settings.wanted, in_place=self._settings.in_place)
         if recorded or self._back:
-            self._figures["drain_s"] = self._since(started)
+            self._figures["drain_s"] = self._since(self._drain_began)
         if recorded:
             self._patch(self._noted(node_state.drained_patch(), node))
         return recorded or bool(drain.evicted), f"evicted {', '.join(drain.evicted)}" if drain.evicted else "no pod had to leave"
+
+    def _make_drain(self, node: NodeView) -> Drain:
+        return Drain(self._cluster, self._clock, node.name, self._settings.policy, keep_tolerant=not self._back and rank(node.phase) >= rank(Phase.DRAINED))
+
+    @contextlib.contextmanager
+    def _told(self, drain: Drain) -> Iterator[None]:
+        """The outcome tells of the drain, however it ends."""
+        try:
+            yield
+        finally:
+            self.outcome.evicted, self.outcome.unmanaged, self.outcome.blocked_by = drain.evicted, drain.unmanaged, drain.blocked_by
 
     def _label(self) -> tuple[bool, str]:
         node, patch = self._read_node(), node_state.switch_patch(on=True)
@@ -256,7 +278,11 @@ class Migration:
         timeout = self._settings.timeouts.agent
         old = node_state.agent_uid(self._read_node().recorded_agent or self._name_agent_to_replace(timeout))
 
+        if self._leaving is None and goes_on_while_pods_leave(self._settings.wanted, in_place=self._settings.in_place):
+            self._leaving = self._make_drain(self._read_node())  # an earlier run was stopped while they left
+
         def replaced() -> str:
+            left = self._leaving.look() if self._leaving else ""
             agents = self._agents()
             for agent in agents:
                 if agent["metadata"]["uid"] == old:
@@ -265,12 +291,23 @@ class Migration:
                     return node_state.agent_instance(agent)
                 else:
                     self._give_up_on(agent)
-            raise NotYet("; ".join(verification_pod.complaint(agent) for agent in agents) or "no new pod of the Cilium agent was created on the node")
+            missing = [verification_pod.complaint(agent) for agent in agents] or ["no new pod of the Cilium agent was created on the node"]
+            raise NotYet("; ".join([left, *missing] if left else missing))
 
         new = wait_for(self._clock, timeout, replaced)
+        if self._leaving:
+            self._see_out(self._leaving)
         node = self._read_node()
-        self._patch(node_state.reboot_due_patch(Phase.RESTORED if self._back else Phase.SWITCHED, node.boot_id, new))
+        patch = node_state.reboot_due_patch(Phase.RESTORED if self._back else Phase.SWITCHED, node.boot_id, new)
+        self._patch(self._noted(patch, node))
         return True, f"agent pod {old} was replaced by {node_state.agent_uid(new)}, which is Ready; boot {node.boot_id} must end"
+
+    def _see_out(self, drain: Drain) -> None:
+        """Wait until every pod that had to leave is gone."""
+        with self._explained(Step.DRAIN.value, ADVICE[Step.DRAIN]), self._told(drain):
+            drain.run(self._settings.timeouts.drain)
+        if self._drain_began is not None:
+            self._figures["drain_s"] = self._since(self._drain_began)
 
     def _name_agent_to_replace(self, timeout: float) -> str:
         def present() -> str:

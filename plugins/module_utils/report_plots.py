@@ -39,6 +39,7 @@ _PHASES = {
     "drain": "#b87503",
     "switch": "#7b61bf",
     "reboot": "#2f63a8",
+    "recreate pods": "#2f63a8",
     "verify": "#1f8175",
     "uncordon": "#3b8757",
     "ending": "#ad4f8a",

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The course of a migration or of the way back, task by task: what the callback records, and what can be told from its records. Pure.
 
-A record is one finished task on one host, one line of JSON in ``timeline.jsonl``. Moments are seconds since the epoch.
+A record is one finished task on one host, or one step of those that move a node, one line of JSON in ``timeline.jsonl``. Moments are seconds since the epoch.
 
 ==============  ================================================================================================
 ``run``         the moment the run began; a migration that was interrupted has records of several runs
@@ -31,6 +31,7 @@ Record = Mapping[str, Any]
 COLLECTION = "netops.cni_migration"
 CLUSTER = "cluster"
 
+_MOVER = "cni_migrate_node"
 _MONITOR_ROLE = f"{COLLECTION}.disruption_monitor"
 ROLES = (f"{COLLECTION}.cilium_migration", _MONITOR_ROLE)
 
@@ -56,9 +57,20 @@ _PHASE_OF_FILE = {
     "clean_cilium": "clean",
 }
 _PHASE_OF_PLUGIN = {"reboot": "reboot", "cni_spread_dns": "spread DNS"}
-_PHASE_OF_STATE = {"drained": "drain", "switched": "switch", "verified": "verify", "migrated": "uncordon", "flannel": "return"}
+# A move's first step, and the phases of its steps; on the way back all of them are one phase.
+_PHASE_OF_STATE = {"drained": "drain", "switched": "drain", "verified": "verify", "migrated": "uncordon", "flannel": "return"}
+_PHASE_OF_STEP = {
+    "cordon": "drain",
+    "drain": "drain",
+    "label": "switch",
+    "restart_agent": "switch",
+    "prove_reboot": "reboot",
+    "recreate_pods": "recreate pods",
+    "verify": "verify",
+    "uncordon": "uncordon",
+}
 
-MOVE_PHASES = ("record", "spread DNS", "drain", "switch", "reboot", "verify", "uncordon")
+MOVE_PHASES = ("record", "spread DNS", "drain", "switch", "reboot", "recreate pods", "verify", "uncordon")
 NODE_PHASES = (*MOVE_PHASES, "clean", "return")
 """The phases in which one node is worked on; in the others it is the cluster as a whole."""
 
@@ -83,13 +95,31 @@ def phase_of(role: str, task: str, action: str, state: object, before: str) -> s
     if file == "return_node":
         return "return"
     plugin = action.rpartition(".")[2]
-    if plugin == "cni_migrate_node" and state in _PHASE_OF_STATE:
+    if plugin == _MOVER and state in _PHASE_OF_STATE:
         return _PHASE_OF_STATE[str(state)]
     if file == "node_facts":  # what the preflight looks at, and the way back, too
         return "preflight" if before == "prepare" else before
     if file == "release" and before != "ending":
         return "prepare"  # Cilium is installed when the monitor, whose phase was the last, already runs
     return _PHASE_OF_PLUGIN.get(plugin) or _PHASE_OF_FILE.get(file, before)
+
+
+def parts(record: dict[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The record, or, where the task tells of the steps of a move that it took, one record for each, in their order.
+
+    What it took Ansible to start the task goes to the first.
+    """
+    steps = result.get("steps")
+    if record["action"].rpartition(".")[2] != _MOVER or not steps or record["phase"] not in _PHASE_OF_STEP.values():
+        return [record]
+    found: list[dict[str, Any]] = []
+    end = record["end"]
+    for step in reversed(steps):
+        seconds = float(step["seconds"])
+        found.insert(0, {**record, "phase": _PHASE_OF_STEP[step["name"]], "start": round(end - seconds, 3), "end": end, "work": seconds})
+        end = found[0]["start"]
+    found[0]["start"] = record["start"]
+    return found
 
 
 def own_work(action: str, result: Mapping[str, Any]) -> float | None:
@@ -246,7 +276,7 @@ class Progress:
         if plugin == "cni_migration_info" and "nodes" in result:
             self._migrated = {node["name"]: node["state"] == "migrated" for node in result["nodes"]}
             self._over = result["evidence"]["verdict"] == "migrated"
-        elif plugin == "cni_migrate_node" and result.get("state_after") == "migrated" and host in self._moves:
+        elif plugin == _MOVER and result.get("state_after") == "migrated" and host in self._moves:
             if host in self._migrated:
                 self._migrated[host] = True
             self._measured.append(now - self._moves.pop(host))

@@ -48,7 +48,9 @@ options:
     description:
       - The state the node is wanted in.
       - V(drained) means cordoned, and no pod left that has to leave.
-      - V(switched) means that Cilium was told to be the node's CNI and that its agent was replaced and is Ready. The boot ID is recorded.
+      - V(switched) means that no pod is left that has to leave, that Cilium was told to be the node's CNI and that its agent was replaced and is
+        Ready. The boot ID is recorded. From another state than V(drained) the agent is restarted as soon as every eviction was accepted, while the
+        evicted pods still end, except with O(switch=in_place).
       - V(verified) means that the node was rebooted since, or with O(switch=in_place) has no pod left with an address of Flannel's,
         that it is Ready with a Ready agent, and that a pod on it got an address
         in O(pod_cidr) and was answered C(ok) by the API server's C(/healthz) through the Service.

@@ -24,8 +24,7 @@ from tabular import table
 
 INSTALL = "release | Install or upgrade Cilium"
 ROLLOUT = "release | Wait until every agent and the operator run with these values"
-DRAIN = "move_node | Cordon and drain the node"
-SWITCH = "move_node | Label the node and restart its Cilium agent"
+DRAIN = "move_node | Cordon and drain the node, label it and restart its Cilium agent"
 STOP_KUBELET = "reboot_node | Stop the kubelet, which would call these pods ready again"
 REBOOT = "reboot_node | Reboot the node"
 PROVE = "move_node | Prove that the node was renewed, and its network"
@@ -244,22 +243,12 @@ FAULTS = (
     ),
     _cut(
         "drain",
-        "while it is drained",
+        "before it is drained and its agent restarted",
         DRAIN,
-        told="After `cilium_migration_timeouts.drain` the node, the step and the pods that do not end",
-        stands="The node cordoned, in state `draining`; its pods have others in their place as far as these may run elsewhere",
-        sees=r"node k8s-w1, step drain: (pods still terminating|evictions refused)",
-        states=("draining",),
-        cordoned=True,
-    ),
-    _cut(
-        "switch",
-        "while its agent is restarted",
-        SWITCH,
-        told="After `cilium_migration_timeouts.agent` the node, the step and the agent's pod",
-        stands="The node cordoned and empty, in state `switching`: labelled for Cilium",
-        sees=r"node k8s-w1, step restart_agent: ",
-        states=("drained", "switching"),
+        told="After `cilium_migration_timeouts.agent` the node, the step and the pods that do not end",
+        stands="The node cordoned, in state `switching`: labelled for Cilium; its pods have others in their place as far as these may run elsewhere",
+        sees=r"node k8s-w1, step (restart_agent: pods still terminating|drain: evictions refused)",
+        states=("draining", "switching"),
         cordoned=True,
     ),
     _cut(

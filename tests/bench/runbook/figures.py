@@ -59,6 +59,7 @@ _ROW_OF_PHASE = {
     "drain": "drain",
     "switch": "switch",
     "reboot": "reboot",
+    "recreate pods": "reboot",
     "verify": "verify",
     "uncordon": "uncordon",
     "ending": "ending",
@@ -134,19 +135,12 @@ def migration_pieces(records: Sequence[Mapping[str, Any]], summary: Mapping[str,
     The monitor's tasks count whole, since without it there were none of them. From the first task of the evidence on nothing is
     recorded: that time, until ``end``, goes to the same row, provided there is a ``summary``, which is the evidence.
     """
-    verify_s = {node["name"]: node["verify_s"] for node in summary.get("nodes", []) if "verify_s" in node}
     pieces = []
     for record in records:
         row = _row(record)
         if row is None or record["status"] == "skipped":
             continue
-        start = record["start"] if row == "monitor" else _work_start(record)
-        if _is_move(record) and row == "verify":
-            # One task waits until the node is back, or recreates its pods, and then verifies it.
-            middle = max(start, record["end"] - verify_s.get(record["host"], record["end"] - start))
-            pieces.append(Piece(start, middle, "reboot"))
-            start = middle
-        pieces.append(Piece(start, record["end"], row))
+        pieces.append(Piece(record["start"] if row == "monitor" else _work_start(record), record["end"], row))
     if summary and records:
         pieces.append(Piece(max(record["end"] for record in records), end, "monitor"))
     return pieces

@@ -205,7 +205,7 @@ def test_a_fault_is_made_seen_lifted_and_gone_on_from(played: tuple[faults.Round
     patch = "kubectl --namespace default patch poddisruptionbudget webpod --type merge --patch"
     assert lab.done == [
         "restore reset",
-        "held at move_node | Cordon and drain the node",
+        "held at move_node | Cordon and drain the node, label it and restart its Cilium agent",
         f'{patch} {{"spec": {{"minAvailable": null, "maxUnavailable": 0}}}}',
         "go",
         "end",

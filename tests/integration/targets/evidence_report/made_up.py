@@ -24,8 +24,8 @@ HOSTILE = "<script>alert(1)</script>"
 ROLE = "netops.cni_migration."
 MOVE = (
     ("node | Read where the node stands", f"{ROLE}cni_migration_info", "record", 1.4, None),
-    ("move_node | Cordon and drain the node", f"{ROLE}cni_migrate_node", "drain", 11.3, 10.1),
-    ("move_node | Label the node and restart its Cilium agent", f"{ROLE}cni_migrate_node", "switch", 9.2, 8.3),
+    ("move_node | Cordon and drain the node, label it and restart its Cilium agent", f"{ROLE}cni_migrate_node", "drain", 11.3, 10.1),
+    ("move_node | Cordon and drain the node, label it and restart its Cilium agent", f"{ROLE}cni_migrate_node", "switch", 9.2, 8.3),
     ("reboot_node | Take what is left on the node out of its Services", f"{ROLE}cni_withdraw_endpoints", "reboot", 3.1, None),
     ("reboot_node | Reboot the node", "ansible.builtin.reboot", "reboot", 24.6, 24.0),
     ("move_node | Prove that the node was renewed, and its network", f"{ROLE}cni_migrate_node", "verify", 17.8, 16.9),

@@ -89,6 +89,7 @@ class FakeCluster:
         self.slices: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.image_comes = True
+        self.grace = 3.0  # what a pod of a workload takes to end; the others take 3 s
         self.pods: dict[str, dict[str, Any]] = {p["metadata"]["uid"]: copy.deepcopy(p) for p in pods}
         self.boots = 1
         self.agent_writes = True
@@ -257,7 +258,7 @@ class FakeCluster:
             self.pods.pop(uid, None)
         elif "deletionTimestamp" not in found["metadata"]:
             found["metadata"]["deletionTimestamp"] = "now"
-            self.clock.later(3, lambda: self._gone(found))
+            self.clock.later(self.grace if found["metadata"].get("ownerReferences") == REPLICA_SET else 3.0, lambda: self._gone(found))
 
     def _gone(self, found: dict[str, Any]) -> None:
         self.pods.pop(found["metadata"]["uid"], None)

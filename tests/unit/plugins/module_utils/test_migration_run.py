@@ -349,6 +349,51 @@ def test_a_pod_that_comes_back_by_design_is_evicted_once() -> None:
     assert again.outcome.evicted == [] and not any(step["changed"] for step in again.outcome.steps)
 
 
+def test_the_agent_is_restarted_while_the_evicted_pods_end() -> None:
+    cluster = make()
+    cluster.grace = 60
+    first = cluster.agent()["metadata"]["uid"]
+    walked = migration(cluster, "switched")
+    cluster.clock.later(30, lambda: observed.update(agent=cluster.agent()["metadata"]["uid"], state=cluster.node["metadata"]["labels"][STATE_LABEL]))
+    observed: dict[str, str] = {}
+    walked.run()
+    assert observed["agent"] != first and observed["state"] == "switching", "it is not switched before the last pod is gone"
+    assert names(walked) == ["cordon", "drain", "label", "restart_agent"]
+    assert 60 <= cluster.clock.now < 65
+    assert walked.outcome.pods_after == [f"kube-system/{cluster.agent()['metadata']['name']}", "kube-system/proxy"]
+    assert 60 <= move_times.of(NodeView.from_api(cluster.node))["drain_s"] < 62
+
+
+def test_in_place_the_node_is_empty_before_its_agent_takes_over() -> None:
+    cluster = make()
+    cluster.grace = 60
+    first = cluster.agent()["metadata"]["uid"]
+    cluster.clock.later(59, lambda: observed.append(cluster.agent()["metadata"]["uid"]))
+    observed: list[str] = []
+    go(cluster, "switched", in_place=True)
+    assert observed == [first]
+
+
+def test_a_pod_that_does_not_end_keeps_the_node_from_being_switched() -> None:
+    cluster = make()
+    cluster.grace = 1000
+    with pytest.raises(MigrationError, match=r"step drain: pods still terminating: default/cache, default/web \(waited 30 s\)\. The node stays cordoned"):
+        go(cluster, "switched", timeouts=Timeouts(drain=30))
+    assert cluster.node["metadata"]["labels"][STATE_LABEL] == "switching"
+    cluster.clock.sleep(1000)
+    walked = go(cluster, "switched")
+    assert names(walked) == ["restart_agent"] and walked.outcome.after is not None and walked.outcome.after.awaits_reboot
+
+
+def test_no_agent_is_restarted_while_an_eviction_is_refused() -> None:
+    cluster = make()
+    cluster.blocked.add("web")
+    first = cluster.agent()["metadata"]["uid"]
+    with pytest.raises(MigrationError, match=r"step drain: evictions refused"):
+        go(cluster, "switched", timeouts=Timeouts(drain=30))
+    assert cluster.agent()["metadata"]["uid"] == first and cluster.node["metadata"]["labels"][STATE_LABEL] == "draining"
+
+
 def test_a_server_of_datagrams_is_let_go_while_it_still_answers() -> None:
     cluster = with_everything(cordoned=False)
     go(cluster, "drained")

@@ -23,6 +23,7 @@ def record(start: float, end: float, phase: str = "prepare", host: str = "w1", *
     [
         (MIGRATION, "preflight | Read the network of the node", "netops.cni_migration.cni_node_info", None, "preflight"),
         (MIGRATION, "move_node | Cordon and drain the node", MOVE, "drained", "drain"),
+        (MIGRATION, "move_node | Cordon and drain the node, label it and restart its Cilium agent", MOVE, "switched", "drain"),
         (MIGRATION, "move_node | Prove it", MOVE, "verified", "verify"),
         (MIGRATION, "anything | Reboot", "ansible.builtin.reboot", None, "reboot"),
         (MIGRATION, "move_node | Spread cluster DNS", "netops.cni_migration.cni_spread_dns", None, "spread DNS"),
@@ -50,6 +51,33 @@ def test_what_the_preflight_reads_of_a_node_is_the_preflights() -> None:
 
 def test_cilium_is_brought_to_its_final_values_in_the_ending() -> None:
     assert timeline.phase_of(MIGRATION, "release | Install or upgrade Cilium", "kubernetes.core.helm", None, "ending") == "ending"
+
+
+def test_a_move_has_a_record_for_each_step() -> None:
+    steps = [{"name": name, "seconds": seconds} for name, seconds in (("cordon", 0.2), ("drain", 1.0), ("label", 0.1), ("restart_agent", 12.5))]
+    whole = record(10.0, 25.0, "drain", action=MOVE, work=13.8)
+    found = timeline.parts(whole, {"steps": steps})
+    assert [(part["phase"], part["start"], part["end"], part["work"]) for part in found] == [
+        ("drain", 10.0, 11.4, 0.2),  # what it took to start the task is the first one's
+        ("drain", 11.4, 12.4, 1.0),
+        ("switch", 12.4, 12.5, 0.1),
+        ("switch", 12.5, 25.0, 12.5),
+    ]
+    assert all({**part, **whole} == whole for part in found)
+
+
+@pytest.mark.parametrize(
+    ("phase", "action", "result"),
+    [
+        ("return", MOVE, {"steps": [{"name": "unlabel", "seconds": 1.0}]}),
+        ("drain", MOVE, {"steps": []}),
+        ("drain", MOVE, {"msg": "it failed"}),
+        ("clean", "netops.cni_migration.another", {"steps": [{"name": "drain", "seconds": 1.0}]}),
+    ],
+)
+def test_what_is_no_step_of_a_move_is_one_record(phase: str, action: str, result: dict[str, Any]) -> None:
+    whole = record(10.0, 25.0, phase, action=action)
+    assert timeline.parts(whole, result) == [whole]
 
 
 @pytest.mark.parametrize(
