@@ -4,21 +4,24 @@
 """The only place that talks to the API server: a thin layer over the official ``kubernetes`` client.
 
 Objects go in and out as the API's own JSON (dictionaries), not as the client's models: planners read them as they are
-documented, and an answer costs no conversion. Each call is one request without hidden repeats; whether to try again is
-:mod:`waiting`'s decision.
+documented, and an answer costs no conversion. Nor is there a use for the client's classes of each API group, which bring
+those models along: a module would be kept waiting for them, at each start, for longer than for most of its answers. Each call
+is one request without hidden repeats; whether to try again is :mod:`waiting`'s decision.
 """
 
 from __future__ import annotations
 
 import json
 import traceback
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
+from urllib.parse import quote
 
 try:
     import urllib3
     from kubernetes import client, config
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config.config_exception import ConfigException
+    from kubernetes.dynamic import DynamicClient
 except ImportError:
     HAS_KUBERNETES = False
     KUBERNETES_IMPORT_ERROR = traceback.format_exc()
@@ -27,6 +30,12 @@ else:
     KUBERNETES_IMPORT_ERROR = ""
 
 CONNECT_AND_READ_SECONDS = (3, 15)
+Kind = tuple[str, str]
+"""The version of an API group, and what the kind is called in a path."""
+
+NODES, PODS, SERVICES, EVENTS = ("v1", "nodes"), ("v1", "pods"), ("v1", "services"), ("v1", "events")
+DEPLOYMENTS, BUDGETS, ENDPOINT_SLICES = ("apps/v1", "deployments"), ("policy/v1", "poddisruptionbudgets"), ("discovery.k8s.io/v1", "endpointslices")
+PATCH = "application/strategic-merge-patch+json"
 FORBIDDEN_ADVICE = ". docs/security.md lists the rights that the account of the kubeconfig needs"
 """Follows the API's own words, which name the account, the verb and the resource."""
 
@@ -105,12 +114,7 @@ class Cluster(Protocol):
 class KubernetesCluster:
     """A :class:`Cluster` over HTTPS, by the current context of a kubeconfig file."""
 
-    # The client's types differ from release to release (models until 36, pydantic since): kept loose at this border.
-    _core: Any
-    _apps: Any
-    _policy: Any
-    _discovery: Any
-    _custom: Any
+    _client: Any  # the library has no types
 
     def __init__(self, kubeconfig: str) -> None:
         """Read ``kubeconfig``; no request is made. Raises :class:`ClusterError` when it cannot be used."""
@@ -120,41 +124,33 @@ class KubernetesCluster:
         except (ConfigException, OSError) as exc:
             raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {exc}", kubeconfig=kubeconfig) from exc
         settings.retries = False
-        api = client.ApiClient(settings)
-        self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
-        self._policy, self._discovery = client.PolicyV1Api(api), client.DiscoveryV1Api(api)
-        self._custom = client.CustomObjectsApi(api)
+        # Without the discovery of kinds, which asks the API server a dozen times, it is what is wanted here: requests to a path.
+        self._client = DynamicClient(client.ApiClient(settings), discoverer=lambda _client, _cache: None)
 
     def get_node(self, name: str) -> dict[str, Any]:
-        return _json("get node", self._core.read_node, name)
+        return self._json("get node", NODES, name=name)
 
     def list_nodes(self) -> list[dict[str, Any]]:
-        return _json("list nodes", self._core.list_node)["items"]
+        return self._json("list nodes", NODES)["items"]
 
     def patch_node(self, name: str, patch: dict[str, Any]) -> dict[str, Any]:
-        return _json("patch node", self._core.patch_node, name, patch)
+        return self._json("patch node", NODES, name=name, verb="patch", body=patch)
 
     def list_pods(self, node: str = "", namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
-        query: dict[str, Any] = {}
-        if node:
-            query["field_selector"] = f"spec.nodeName={node}"
-        if selector:
-            query["label_selector"] = selector
-        if namespace:
-            return _json("list pods", self._core.list_namespaced_pod, namespace, **query)["items"]
-        return _json("list pods", self._core.list_pod_for_all_namespaces, **query)["items"]
+        fields = f"spec.nodeName={node}" if node else ""
+        return self._json("list pods", PODS, namespace, fields=fields, selector=selector)["items"]
 
     def get_pod(self, namespace: str, name: str) -> dict[str, Any]:
-        return _json("get pod", self._core.read_namespaced_pod, name, namespace)
+        return self._json("get pod", PODS, namespace, name)
 
     def create_pod(self, namespace: str, pod: dict[str, Any]) -> dict[str, Any]:
-        return _json("create pod", self._core.create_namespaced_pod, namespace, pod)
+        return self._json("create pod", PODS, namespace, verb="post", body=pod)
 
     def delete_pod(self, namespace: str, name: str, uid: str, grace_seconds: int | None = None) -> None:
         options: dict[str, Any] = {"preconditions": {"uid": uid}}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
-        _request("delete pod", self._core.delete_namespaced_pod, name, namespace, body=options)
+        self._request("delete pod", PODS, namespace, name, verb="delete", body=options)
 
     def evict_pod(self, namespace: str, name: str, uid: str) -> None:
         eviction = {
@@ -164,7 +160,7 @@ class KubernetesCluster:
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
         try:
-            _request("evict pod", self._core.create_namespaced_pod_eviction, name, namespace, eviction)
+            self._request("evict pod", PODS, namespace, name, "eviction", verb="post", body=eviction)
         except ApiUnavailable as exc:
             # 429 is a budget that is used up; 500 with these words is a pod under two budgets, which no eviction passes.
             if exc.facts.get("status") == 429 or "more than one PodDisruptionBudget" in str(exc):
@@ -172,45 +168,64 @@ class KubernetesCluster:
             raise
 
     def pod_log(self, namespace: str, name: str) -> str:
-        return _request("read log of pod", self._core.read_namespaced_pod_log, name, namespace).decode("utf-8", "replace")
+        return self._request("read log of pod", PODS, namespace, name, "log").decode("utf-8", "replace")
 
     def list_budgets(self) -> list[dict[str, Any]]:
-        return _json("list poddisruptionbudgets", self._policy.list_pod_disruption_budget_for_all_namespaces)["items"]
+        return self._json("list poddisruptionbudgets", BUDGETS)["items"]
 
     def patch_pod_status(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
-        return _json("patch status of pod", self._core.patch_namespaced_pod_status, name, namespace, patch)
+        return self._json("patch status of pod", PODS, namespace, name, "status", verb="patch", body=patch)
 
     def patch_deployment(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
         """Apply a strategic merge patch to a Deployment and return it."""
-        return _json("patch deployment", self._apps.patch_namespaced_deployment, name, namespace, patch)
+        return self._json("patch deployment", DEPLOYMENTS, namespace, name, verb="patch", body=patch)
 
     def list_services(self) -> list[dict[str, Any]]:
         """Every Service of the cluster."""
-        return _json("list services", self._core.list_service_for_all_namespaces)["items"]
+        return self._json("list services", SERVICES)["items"]
 
     def list_endpoint_slices(self) -> list[dict[str, Any]]:
-        return _json("list endpointslices", self._discovery.list_endpoint_slice_for_all_namespaces)["items"]
+        return self._json("list endpointslices", ENDPOINT_SLICES)["items"]
 
     def list_events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
-        return _json("list events", self._core.list_namespaced_event, namespace, field_selector=fields)["items"]
+        return self._json("list events", EVENTS, namespace, fields=fields)["items"]
+
+    def _json(self, what: str, kind: Kind, namespace: str = "", name: str = "", *below: str, **options: Any) -> dict[str, Any]:
+        """What :meth:`_request` returns, as an object."""
+        return json.loads(self._request(what, kind, namespace, name, *below, **options))
+
+    def _request(
+        self,
+        what: str,
+        kind: Kind,
+        namespace: str = "",
+        name: str = "",
+        *below: str,
+        verb: str = "get",
+        body: dict[str, Any] | None = None,
+        selector: str = "",
+        fields: str = "",
+    ) -> bytes:
+        """Make one request and return the body, with every failure turned into a :class:`ClusterError` that says ``what`` was asked.
+
+        Without ``name`` it is for all objects of the kind, without ``namespace`` in all of them, and with ``below`` for what is below an object.
+        """
+        version, plural = kind
+        parts = (["namespaces", namespace] if namespace else []) + [plural] + ([name] if name else []) + list(below)
+        path = "/".join([f"/api/{version}" if version == "v1" else f"/apis/{version}", *(quote(part, safe="") for part in parts)])
+        query = {key: value for key, value in (("label_selector", selector), ("field_selector", fields)) if value}
+        options = {"content_type": PATCH} if verb == "patch" else {}
+        target = "/".join(filter(None, (namespace, name)))
+        try:
+            return self._client.request(verb, path, body=body, serialize=False, _request_timeout=CONNECT_AND_READ_SECONDS, **query, **options).data
+        except ApiException as exc:
+            raise _from_status(what, target, exc) from exc
+        except urllib3.exceptions.HTTPError as exc:
+            failure = ClusterError if "CERTIFICATE_VERIFY_FAILED" in str(exc) else ApiUnavailable
+            raise failure(f"{what}: {exc}") from exc
 
 
-def _json(what: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-    return json.loads(_request(what, call, *args, **kwargs))
-
-
-def _request(what: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> bytes:
-    """Make one request and return the body, with every failure turned into a :class:`ClusterError`."""
-    try:
-        return call(*args, _preload_content=False, _request_timeout=CONNECT_AND_READ_SECONDS, **kwargs).data
-    except ApiException as exc:
-        raise _from_status(what, args, exc) from exc
-    except urllib3.exceptions.HTTPError as exc:
-        kind = ClusterError if "CERTIFICATE_VERIFY_FAILED" in str(exc) else ApiUnavailable
-        raise kind(f"{what}: {exc}") from exc
-
-
-def _from_status(what: str, args: tuple[Any, ...], exc: Any) -> ClusterError:
+def _from_status(what: str, target: str, exc: Any) -> ClusterError:
     """Turn an HTTP error into the kind that callers tell apart, with the words of the API's Status object."""
     message, reason, advice = (exc.body or exc.reason or "").strip(), exc.reason, ""
     try:
@@ -223,5 +238,4 @@ def _from_status(what: str, args: tuple[Any, ...], exc: Any) -> ClusterError:
     kind = {401: ApiDenied, 403: ApiDenied, 404: NotFound, 409: Conflict, 429: ApiUnavailable}.get(exc.status)
     if kind is None:
         kind = ApiUnavailable if exc.status >= 500 else ClusterError
-    target = "/".join(arg for arg in reversed(args) if isinstance(arg, str))  # the client takes the name before the namespace
     return kind(f"{what} {target}: {exc.status} {message}"[:1000] + advice, status=exc.status, reason=reason, answer=message)

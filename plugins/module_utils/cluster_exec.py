@@ -69,7 +69,7 @@ class ExecCluster(ClusterReader):
 
     def _run(self, namespace: str, pod: str, container: str, command: Sequence[str], seconds: float) -> str:
         # A stream replaces a method of its ApiClient while it connects, so each has one of its own.
-        api = client.CoreV1Api(client.ApiClient(self._core.api_client.configuration))
+        api = client.CoreV1Api(client.ApiClient(self._client.configuration))
         streams: dict[str, Any] = {"stdin": False, "stdout": True, "stderr": True, "tty": False, "_preload_content": False}
         try:
             connection = stream(api.connect_get_namespaced_pod_exec, pod, namespace, container=container, command=list(command), **streams)
@@ -118,5 +118,5 @@ def _refusal(what: str, namespace: str, pod: str, exc: Any) -> Exception:
         return cluster.ApiUnavailable(f"{what} pod {namespace}/{pod}: {exc.reason}")
     answer = ApiException(status=refused.status_code, reason=refused.status_message)
     answer.body = (getattr(refused, "resp_body", None) or b"").decode("utf-8", "replace")
-    error = cluster._from_status(f"{what} pod", (pod, namespace), answer)
+    error = cluster._from_status(f"{what} pod", f"{namespace}/{pod}", answer)
     return error if isinstance(error, cluster.ApiDenied) else CommandFailed(error.facts["answer"])

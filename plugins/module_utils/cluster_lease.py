@@ -5,38 +5,32 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
-with contextlib.suppress(ImportError):  # reported by the modules, see cluster.HAS_KUBERNETES
-    from kubernetes import client
-
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
+
+LEASES = ("coordination.k8s.io/v1", "leases")
 
 
 class LeaseCluster(cluster.KubernetesCluster):
     """A cluster whose Leases are read and written. Every method raises :class:`cluster.ClusterError` or one of its kinds."""
 
-    def __init__(self, kubeconfig: str) -> None:
-        super().__init__(kubeconfig)
-        self._coordination: Any = client.CoordinationV1Api(self._core.api_client)
-
     def get_lease(self, namespace: str, name: str) -> dict[str, Any] | None:
         """The Lease, or None when there is none."""
         try:
-            return cluster._json("get lease", self._coordination.read_namespaced_lease, name, namespace)
+            return self._json("get lease", LEASES, namespace, name)
         except cluster.NotFound:
             return None
 
     def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]:
         """Create a Lease and return it; :class:`cluster.Conflict` when there is one."""
-        return cluster._json("create lease", self._coordination.create_namespaced_lease, namespace, lease)
+        return self._json("create lease", LEASES, namespace, verb="post", body=lease)
 
     def patch_lease(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
         """Apply a merge patch and return the Lease; :class:`cluster.Conflict` when it names another resourceVersion than the Lease has."""
-        return cluster._json("patch lease", self._coordination.patch_namespaced_lease, name, namespace, patch)
+        return self._json("patch lease", LEASES, namespace, name, verb="patch", body=patch)
 
     def delete_lease(self, namespace: str, name: str, version: str) -> None:
         """Delete the Lease if it still has this resourceVersion (:class:`cluster.Conflict` if not)."""
         body = {"preconditions": {"resourceVersion": version}}
-        cluster._request("delete lease", self._coordination.delete_namespaced_lease, name, namespace, body=body)
+        self._request("delete lease", LEASES, namespace, name, verb="delete", body=body)

@@ -9,43 +9,43 @@ from typing import Any
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
 
+DAEMONSETS, REPLICA_SETS = ("apps/v1", "daemonsets"), ("apps/v1", "replicasets")
+SECRETS, CONFIG_MAPS = ("v1", "secrets"), ("v1", "configmaps")
+
 
 class ClusterReader(cluster.KubernetesCluster):
     """A cluster that is only looked at. Every method raises :class:`cluster.ClusterError` or one of its kinds."""
 
     def list_daemonsets(self) -> list[dict[str, Any]]:
         """Every DaemonSet of the cluster."""
-        return cluster._json("list daemonsets", self._apps.list_daemon_set_for_all_namespaces)["items"]
+        return self._json("list daemonsets", DAEMONSETS)["items"]
 
     def get_daemonset(self, namespace: str, name: str) -> dict[str, Any]:
         """One DaemonSet."""
-        return cluster._json("get daemonset", self._apps.read_namespaced_daemon_set, name, namespace)
+        return self._json("get daemonset", DAEMONSETS, namespace, name)
 
     def list_deployments(self, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
         """The Deployments in ``namespace``, with the labels of ``selector``; an empty one does not restrict."""
-        query = {"label_selector": selector} if selector else {}
-        if namespace:
-            return cluster._json("list deployments", self._apps.list_namespaced_deployment, namespace, **query)["items"]
-        return cluster._json("list deployments", self._apps.list_deployment_for_all_namespaces, **query)["items"]
+        return self._json("list deployments", cluster.DEPLOYMENTS, namespace, selector=selector)["items"]
 
     def list_replica_sets(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         """The ReplicaSets of ``namespace`` with the labels of ``selector``."""
-        return cluster._json("list replicasets", self._apps.list_namespaced_replica_set, namespace, label_selector=selector)["items"]
+        return self._json("list replicasets", REPLICA_SETS, namespace, selector=selector)["items"]
 
     def list_secrets(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         """The Secrets of ``namespace`` with the labels of ``selector``."""
-        return cluster._json("list secrets", self._core.list_namespaced_secret, namespace, label_selector=selector)["items"]
+        return self._json("list secrets", SECRETS, namespace, selector=selector)["items"]
 
     def get_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
         """The ConfigMap, or None when there is none."""
         try:
-            return cluster._json("get configmap", self._core.read_namespaced_config_map, name, namespace)
+            return self._json("get configmap", CONFIG_MAPS, namespace, name)
         except cluster.NotFound:
             return None
 
     def list_kind(self, group: str, version: str, plural: str) -> list[dict[str, Any]]:
         """Every object of a kind of an API group, in all namespaces; none where the API server does not know the kind."""
         try:
-            return cluster._json("list", self._custom.list_cluster_custom_object, group, version, plural)["items"]
+            return self._json(f"list {plural}", (f"{group}/{version}", plural))["items"]
         except cluster.NotFound:
             return []

@@ -76,4 +76,4 @@ class Monitor(ClusterReader):
         return dns_ends.windows(self.list_events("kube-system", dns_ends.EVENTS), replica_sets, offsets)
 
     def _get(self, pod: str, port: int, path: str) -> bytes:
-        return cluster._request(f"read {path} of pod", self._core.connect_get_namespaced_pod_proxy_with_path, f"{pod}:{port}", self._namespace, path)
+        return self._request(f"read {path} of pod", cluster.PODS, self._namespace, f"{pod}:{port}", "proxy", path)

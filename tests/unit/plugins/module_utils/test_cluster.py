@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,25 +34,25 @@ BUDGET_ANSWER = {  # recorded from kube-apiserver v1.33.2
 
 
 class Client:
-    """Stands in for the generated API classes: every method records its arguments and gives the answer."""
+    """Stands in for the client: it records what it is asked and gives the answer."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
-        self.requests: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
 
-    def __getattr__(self, method: str) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.requests.append((method, args, kwargs))
-            if isinstance(self.answer, Exception):
-                raise self.answer
-            return SimpleNamespace(data=json.dumps(self.answer).encode())
-
-        return call
+    def request(self, verb: str, path: str, **options: Any) -> Any:
+        self.requests.append((verb, path, {name: value for name, value in options.items() if value is not None}))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return SimpleNamespace(data=json.dumps(self.answer).encode())
 
 
-def connected(answer: Any) -> tuple[cluster.KubernetesCluster, Client]:
-    made = cluster.KubernetesCluster.__new__(cluster.KubernetesCluster)
-    made._core = made._apps = made._policy = client = Client(answer)
+COMMON = {"serialize": False, "_request_timeout": cluster.CONNECT_AND_READ_SECONDS}
+
+
+def connected(answer: Any) -> tuple[ClusterReader, Client]:
+    made = ClusterReader.__new__(ClusterReader)
+    made._client = client = Client(answer)
     return made, client
 
 
@@ -104,9 +106,9 @@ def test_a_budget_that_refuses_is_not_an_api_that_is_away() -> None:
     made, client = connected(refusal(429, BUDGET_ANSWER))
     with pytest.raises(cluster.EvictionBlocked, match=r"^Cannot evict pod .*budget\. \(The disruption budget webpod needs 2"):
         made.evict_pod("default", "web", "u1")
-    ((method, args, _options),) = client.requests
-    assert method == "create_namespaced_pod_eviction" and args[:2] == ("web", "default")
-    assert args[2]["apiVersion"] == "policy/v1" and args[2]["deleteOptions"] == {"preconditions": {"uid": "u1"}}
+    ((verb, path, options),) = client.requests
+    assert (verb, path) == ("post", "/api/v1/namespaces/default/pods/web/eviction")
+    assert options["body"]["apiVersion"] == "policy/v1" and options["body"]["deleteOptions"] == {"preconditions": {"uid": "u1"}}
 
 
 def test_a_pod_under_two_budgets_is_blocked_too() -> None:
@@ -123,23 +125,20 @@ def test_an_eviction_that_found_no_api_is_not_blocked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "method", "args", "query"),
+    ("arguments", "path", "query"),
     [
-        ({"node": "n"}, "list_pod_for_all_namespaces", (), {"field_selector": "spec.nodeName=n"}),
+        ({"node": "n"}, "/api/v1/pods", {"field_selector": "spec.nodeName=n"}),
         (
             {"node": "n", "namespace": "kube-system", "selector": "k8s-app=cilium"},
-            "list_namespaced_pod",
-            ("kube-system",),
+            "/api/v1/namespaces/kube-system/pods",
             {"field_selector": "spec.nodeName=n", "label_selector": "k8s-app=cilium"},
         ),
     ],
 )
-def test_pods_are_selected_by_the_server(arguments: dict[str, str], method: str, args: tuple[str, ...], query: dict[str, str]) -> None:
+def test_pods_are_selected_by_the_server(arguments: dict[str, str], path: str, query: dict[str, str]) -> None:
     made, client = connected({"items": []})
     assert made.list_pods(**arguments) == []
-    ((called, given, options),) = client.requests
-    assert (called, given) == (method, args) and query.items() <= options.items()
-    assert options["_request_timeout"] == cluster.CONNECT_AND_READ_SECONDS
+    assert client.requests == [("get", path, {**COMMON, **query})]
 
 
 @pytest.mark.parametrize(("grace", "sent"), [(None, {"preconditions": {"uid": "u"}}), (0, {"preconditions": {"uid": "u"}, "gracePeriodSeconds": 0})])
@@ -150,31 +149,44 @@ def test_only_the_meant_pod_is_deleted(grace: int | None, sent: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "method", "args", "query"),
+    ("arguments", "path", "query"),
     [
-        ({}, "list_deployment_for_all_namespaces", (), {}),
-        ({"selector": "k8s-app=kube-dns"}, "list_deployment_for_all_namespaces", (), {"label_selector": "k8s-app=kube-dns"}),
+        ({}, "/apis/apps/v1/deployments", {}),
+        ({"selector": "k8s-app=kube-dns"}, "/apis/apps/v1/deployments", {"label_selector": "k8s-app=kube-dns"}),
         (
             {"namespace": "kube-system", "selector": "k8s-app=kube-dns"},
-            "list_namespaced_deployment",
-            ("kube-system",),
+            "/apis/apps/v1/namespaces/kube-system/deployments",
             {"label_selector": "k8s-app=kube-dns"},
         ),
     ],
 )
-def test_deployments_are_selected_by_the_server(arguments: dict[str, str], method: str, args: tuple[str, ...], query: dict[str, str]) -> None:
-    reader = ClusterReader.__new__(ClusterReader)
-    reader._apps = client = Client({"items": []})
-    assert reader.list_deployments(**arguments) == []
-    ((called, given, options),) = client.requests
-    assert (called, given) == (method, args)
-    assert {name: value for name, value in options.items() if not name.startswith("_")} == query
+def test_deployments_are_selected_by_the_server(arguments: dict[str, str], path: str, query: dict[str, str]) -> None:
+    made, client = connected({"items": []})
+    assert made.list_deployments(**arguments) == []
+    assert client.requests == [("get", path, {**COMMON, **query})]
 
 
 def test_a_deployment_is_patched_by_namespace_and_name() -> None:
     made, client = connected({"kind": "Deployment"})
     assert made.patch_deployment("ns", "d", {"spec": {}}) == {"kind": "Deployment"}
-    assert client.requests[0][:2] == ("patch_namespaced_deployment", ("d", "ns", {"spec": {}}))
+    assert client.requests == [
+        ("patch", "/apis/apps/v1/namespaces/ns/deployments/d", {**COMMON, "body": {"spec": {}}, "content_type": "application/strategic-merge-patch+json"})
+    ]
+
+
+def test_a_name_leads_to_no_other_place() -> None:
+    made, client = connected({})
+    made.get_node("../pods?x#y")
+    assert client.requests[0][1] == "/api/v1/nodes/..%2Fpods%3Fx%23y"
+
+
+def test_no_models_of_the_client_are_loaded() -> None:
+    """Each start of a module would wait for them, for longer than for most of its answers."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path}; from ansible_collections.netops.cni_migration.plugins.module_utils import cluster; "
+        "assert cluster.HAS_KUBERNETES; print([name for name in sys.modules if name.startswith('kubernetes.client.models.')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path) -> None:

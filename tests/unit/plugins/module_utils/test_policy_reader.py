@@ -48,5 +48,5 @@ def test_every_kind_that_is_defined_is_read(tmp_path: Path) -> None:
 def test_an_api_server_that_is_away_is_not_a_cluster_without_policies(tmp_path: Path) -> None:
     with FakeApiServer({}, {}).running(tmp_path) as kubeconfig:
         api = ClusterReader(kubeconfig)
-    with pytest.raises(cluster.ApiUnavailable, match=r"^list: "):
+    with pytest.raises(cluster.ApiUnavailable, match=r"^list networkpolicies: "):
         read_policies(api)

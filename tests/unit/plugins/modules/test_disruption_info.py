@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -32,7 +34,7 @@ def static_pod(component: str, started: float) -> dict[str, Any]:
 
 
 class Client:
-    """Stands in for the generated API class: two nodes, whose probers hand out what ``answers`` holds by pod and path."""
+    """Stands in for the client: two nodes, whose probers hand out what ``answers`` holds by pod and path."""
 
     def __init__(self, answers: dict[tuple[str, str], Any], since: float = 0.0) -> None:
         self.answers, self.asked = answers, []  # type: ignore[var-annotated]
@@ -42,53 +44,67 @@ class Client:
         annotations = {SINCE: str(since)} if since else None
         self.config_map = {"metadata": {"annotations": annotations}, "data": {"config.json": json.dumps(CONFIG)}}
 
-    def read_namespaced_config_map(self, name: str, namespace: str, **_: Any) -> Any:
-        assert (name, namespace) == ("monitor", NAMESPACE)
-        return SimpleNamespace(data=json.dumps(self.config_map).encode())
+    def request(self, verb: str, path: str, **options: Any) -> Any:
+        assert verb == "get"
+        selector, fields = options.get("label_selector"), options.get("field_selector")
+        if "/proxy/" in path:
+            answer = self.handed_out(unquote(path))
+        else:
+            answer = {
+                "/api/v1/nodes": self.nodes,
+                f"/api/v1/namespaces/{NAMESPACE}/configmaps/monitor": self.config,
+                f"/api/v1/namespaces/{NAMESPACE}/pods": self.hosts,
+                "/api/v1/namespaces/kube-system/pods": self.static_pods,
+                "/apis/apps/v1/namespaces/kube-system/replicasets": self.replica_sets,
+                "/api/v1/namespaces/kube-system/events": self.dns_events,
+                "/api/v1/namespaces/default/events": self.node_events,
+            }[path](selector, fields)
+        return SimpleNamespace(data=answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
-    def list_namespaced_pod(self, namespace: str, label_selector: str, **query: Any) -> Any:
-        if namespace == "kube-system":
-            assert (label_selector, query["field_selector"]) == ("tier=control-plane", "spec.nodeName=ctr")
-            return SimpleNamespace(data=json.dumps({"items": [static_pod(*start) for start in self.starts.items() if start[0] != "kubelet"]}).encode())
-        assert (namespace, label_selector) == (NAMESPACE, "app=probe-host")
+    def config(self, *_: Any) -> Any:
+        return self.config_map
+
+    def hosts(self, selector: str, _fields: Any) -> Any:
+        assert selector == "app=probe-host"
         pods = [{"metadata": {"name": f"host-{node}"}, "spec": {"nodeName": node}} for node in ("ctr", "w1")]
         gone = {"metadata": {"name": "host-old", "deletionTimestamp": "x"}, "spec": {"nodeName": "w1"}}
         created = {"metadata": {"name": "host-new"}, "spec": {}}
         self.looks += 1
-        return SimpleNamespace(data=json.dumps({"items": [*(pods if self.looks > self.late else pods[:1]), gone, created]}).encode())
+        return {"items": [*(pods if self.looks > self.late else pods[:1]), gone, created]}
 
-    def list_namespaced_replica_set(self, namespace: str, label_selector: str, **_: Any) -> Any:
-        assert (namespace, label_selector) == ("kube-system", "k8s-app=kube-dns")
-        return SimpleNamespace(data=json.dumps({"items": [{"metadata": {"name": "coredns-674b8bbfcf"}}]}).encode())
+    def static_pods(self, selector: str, fields: str) -> Any:
+        assert (selector, fields) == ("tier=control-plane", "spec.nodeName=ctr")
+        return {"items": [static_pod(*start) for start in self.starts.items() if start[0] != "kubelet"]}
 
-    def list_namespaced_event(self, namespace: str, field_selector: str, **_: Any) -> Any:
-        if namespace == "kube-system":
-            assert field_selector == "involvedObject.kind=Pod,reason=Killing,source=kubelet"
-            about = {"involvedObject": {"name": "coredns-674b8bbfcf-x7k2p"}, "source": {"host": "ctr"}}
-            return SimpleNamespace(data=json.dumps({"items": [{**about, "lastTimestamp": stamp(moment)} for moment in self.dns_ended]}).encode())
-        assert namespace == "default"
-        assert field_selector == "involvedObject.kind=Node,involvedObject.name=ctr,reason=Starting,source=kubelet"
-        events = [{"eventTime": None, "firstTimestamp": stamp(self.starts["kubelet"])}] if "kubelet" in self.starts else []
-        return SimpleNamespace(data=json.dumps({"items": events}).encode())
+    def replica_sets(self, selector: str, _fields: Any) -> Any:
+        assert selector == "k8s-app=kube-dns"
+        return {"items": [{"metadata": {"name": "coredns-674b8bbfcf"}}]}
 
-    def list_node(self, **_: Any) -> Any:
-        nodes = [{"metadata": {"name": "ctr", "labels": {"node-role.kubernetes.io/control-plane": ""}}}, {"metadata": {"name": "w1"}}]
-        return SimpleNamespace(data=json.dumps({"items": nodes}).encode())
+    def dns_events(self, _selector: Any, fields: str) -> Any:
+        assert fields == "involvedObject.kind=Pod,reason=Killing,source=kubelet"
+        about = {"involvedObject": {"name": "coredns-674b8bbfcf-x7k2p"}, "source": {"host": "ctr"}}
+        return {"items": [{**about, "lastTimestamp": stamp(moment)} for moment in self.dns_ended]}
 
-    def connect_get_namespaced_pod_proxy_with_path(self, name: str, namespace: str, path: str, **_: Any) -> Any:
-        assert namespace == NAMESPACE
-        pod, _colon, port = name.partition(":")
-        assert port == "9470"
-        self.asked.append((pod, path))
-        answer = self.answers.get((pod, path))
+    def node_events(self, _selector: Any, fields: str) -> Any:
+        assert fields == "involvedObject.kind=Node,involvedObject.name=ctr,reason=Starting,source=kubelet"
+        return {"items": [{"eventTime": None, "firstTimestamp": stamp(self.starts["kubelet"])}] if "kubelet" in self.starts else []}
+
+    def nodes(self, *_: Any) -> Any:
+        return {"items": [{"metadata": {"name": "ctr", "labels": {"node-role.kubernetes.io/control-plane": ""}}}, {"metadata": {"name": "w1"}}]}
+
+    def handed_out(self, path: str) -> Any:
+        found = re.fullmatch(rf"/api/v1/namespaces/{NAMESPACE}/pods/(.+):9470/proxy/(.+)", path)
+        assert found
+        self.asked.append(found.groups())
+        answer = self.answers.get((found[1], found[2]))
         if answer is None:
-            raise cluster.ApiUnavailable(f"{pod} is away")
-        return SimpleNamespace(data=answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+            raise cluster.ApiUnavailable(f"{found[1]} is away")
+        return answer
 
 
 def connected(answers: dict[tuple[str, str], Any], since: float = 0.0) -> tuple[Monitor, Client]:
     monitor = Monitor.__new__(Monitor)
-    monitor._core = monitor._apps = client = Client(answers, since)
+    monitor._client = client = Client(answers, since)
     monitor._namespace = NAMESPACE
     return monitor, client
 
@@ -220,7 +236,7 @@ def test_an_absence_while_no_control_plane_node_was_away_has_no_shares() -> None
 
 def test_starts_that_are_denied_are_an_error() -> None:
     monitor, client = connected({})
-    client.list_namespaced_event = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
+    client.node_events = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
     with pytest.raises(cluster.NotFound):
         disruption_info.read_shares(monitor, {"start": 1.0, "end": 9.0, "node": "ctr"}, {}, 0)
 
@@ -237,14 +253,14 @@ def test_a_node_that_hands_out_nothing_leaves_it_unknown(away: dict[str, Any]) -
 
 def test_without_a_monitor_it_says_so() -> None:
     monitor, client = connected({})
-    client.read_namespaced_config_map = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
+    client.config = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
     with pytest.raises(cluster.NotFound, match="there is no monitor in the namespace cni-migration-monitor"):
         disruption_info.read_totals(monitor)
 
 
 def test_evidence_that_has_no_monitor_any_more_is_unknown_and_no_error() -> None:
     monitor, client = connected({})
-    client.read_namespaced_config_map = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
+    client.config = raising(cluster.NotFound("no"))  # type: ignore[method-assign, assignment]
     found = disruption_info.read_logs(monitor, CIDR, {}, [], 0)
     assert (found["verdict"], found["reasons"]) == ("unknown", ["no request was made"])
 
@@ -259,14 +275,14 @@ def raising(error: Exception) -> Any:
 def test_an_api_server_that_goes_away_while_a_log_is_read_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monitor, client = connected({("host-w1", "log@0"): b"one\ntw", ("host-w1", "log@6"): b"o\n"})
     slept: list[float] = []
-    answer = client.connect_get_namespaced_pod_proxy_with_path
+    answer = client.handed_out
 
-    def flaky(name: str, namespace: str, path: str, **options: Any) -> Any:
-        if path == "log@6" and len(slept) < 3:
+    def flaky(path: str) -> Any:
+        if path.endswith("/log@6") and len(slept) < 3:
             raise cluster.ApiUnavailable("connection refused")
-        return answer(name, namespace, path, **options)
+        return answer(path)
 
     monkeypatch.setattr(SystemClock, "sleep", slept.append)
-    client.connect_get_namespaced_pod_proxy_with_path = flaky  # type: ignore[method-assign]
+    client.handed_out = flaky  # type: ignore[method-assign]
     assert list(monitor.lines("host-w1", 9470, "log", 8)) == ["one", "two"]
     assert len(slept) == 3
