@@ -120,6 +120,8 @@ class KubernetesCluster:
         except (ConfigException, OSError) as exc:
             raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {exc}", kubeconfig=kubeconfig) from exc
         settings.retries = False
+        self.server: str = settings.host
+        """The URL of the API server."""
         api = client.ApiClient(settings)
         self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
         self._policy, self._discovery = client.PolicyV1Api(api), client.DiscoveryV1Api(api)
