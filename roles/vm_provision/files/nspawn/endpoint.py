@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the netops.cni_migration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """endpoint.py ADDRESS PORT SERVER...: one address for the API servers of a lab, as a load balancer gives it to a real cluster.
