@@ -40,7 +40,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "limit")
 SCENARIO_FROM_NOTHING = "default"
 # What would make a run of all tests too long to wait for.
-LONG_SCENARIOS = ("preflight", "rollback")
+LONG_SCENARIOS = ("preflight", "rollback", "existing")
 # Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
 PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")
 DESTROY_LAB = ("ansible-playbook", "playbooks/lab_destroy.yml")

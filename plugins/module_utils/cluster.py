@@ -124,6 +124,8 @@ class KubernetesCluster:
         except (ConfigException, OSError) as exc:
             raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {exc}", kubeconfig=kubeconfig) from exc
         settings.retries = False
+        self.server: str = settings.host
+        """The URL of the API server."""
         # Without the discovery of kinds, which asks the API server a dozen times, it is what is wanted here: requests to a path.
         self._client = DynamicClient(client.ApiClient(settings), discoverer=lambda _client, _cache: None)
 

@@ -10,7 +10,7 @@ by the next one: the work is repeated or found done, never skipped. See :mod:`no
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 
@@ -69,6 +69,7 @@ class Settings:
     flannel_pod_cidr: str
     namespace: str
     verify_image: str
+    verify_image_pull_secrets: Sequence[str] = ()
     policy: eviction.EvictionPolicy = field(default_factory=eviction.EvictionPolicy)
     timeouts: Timeouts = field(default_factory=Timeouts)
     rebooted: bool = False
@@ -380,7 +381,7 @@ class Migration:
         try:
             pod = self._cluster.get_pod(namespace, name)
         except NotFound:
-            manifest = verification_pod.manifest(self._settings.node, namespace, self._settings.verify_image)
+            manifest = verification_pod.manifest(self._settings.node, namespace, self._settings.verify_image, self._settings.verify_image_pull_secrets)
             with contextlib.suppress(Conflict):  # made by a request whose answer was lost: the next look finds and removes it
                 attempts.uids.add(self._cluster.create_pod(namespace, manifest)["metadata"]["uid"])
             raise NotYet(attempts.last_failure or f"pod {name} was created") from None

@@ -22,6 +22,7 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.node_state im
 Object = Mapping[str, Any]
 
 FLANNEL_CONFIG_MAP = "kube-flannel-cfg"
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
 
 def name_of(item: Object) -> str:
@@ -33,6 +34,11 @@ def internal_ip(node: Object) -> str:
     """The node's first InternalIP, or an empty string."""
     addresses = node.get("status", {}).get("addresses", [])
     return next((address["address"] for address in addresses if address["type"] == "InternalIP"), "")
+
+
+def is_control_plane(node: Object) -> bool:
+    """Whether kubeadm has marked the node as one of the control plane."""
+    return CONTROL_PLANE_LABEL in (node["metadata"].get("labels") or {})
 
 
 def is_dns(pod: Object) -> bool:
@@ -97,6 +103,7 @@ def node_status(node: Object, pods: Iterable[Object], networks: Mapping[str, str
     return {
         "name": view.name,
         "address": internal_ip(node),
+        "control_plane": is_control_plane(node),
         "ready": view.ready,
         "unschedulable": view.unschedulable,
         "labelled": view.switched_on,

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What stands in the way of a migration, decided from facts alone.
 
-Every check is a pure function from API objects (as the API gives them) and node facts (as ``cni_node_info`` gives them)
-to findings: at least one for the cluster or for each node it is about, also where all is well. Nothing here asks the cluster or a node.
+Every check is a pure function from API objects (as the API gives them) and node facts (as ``cni_node_info`` gives them, and under ``etcd`` what
+``etcd_health_info`` gives of a node of the control plane) to findings: at least one for the cluster or for each node it is about, also where all is
+well. Nothing here asks the cluster or a node.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import network_policies as on_policies
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_api as on_api
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_cluster as on_cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_images as on_images
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_node as on_node
@@ -28,12 +30,14 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
     """
     pending = hosts(cluster, node_facts)
     found = [
-        *on_cluster.membership(cluster, node_facts, pending),
+        *on_cluster.membership(cluster, settings, node_facts, pending),
         *on_cluster.flannel(cluster, pending),
         *on_cluster.kube_proxy(cluster, pending),
         *on_cluster.cidr(cluster, settings, node_facts, pending),
         *on_cluster.routing(cluster, settings, node_facts, pending),
         *on_cluster.mtu(cluster, node_facts, pending),
+        *on_api.endpoint(cluster, settings, pending),
+        *on_api.proxy(cluster, settings, pending),
         *on_cluster.dns(cluster, pending),
         *on_cluster.single_replica(cluster, pending),
         *(on_policies.findings(cluster.policies, settings.policies_enforced_in) if cluster.policies is not None and pending else ()),
@@ -54,6 +58,7 @@ def of_node(host: Host, cluster: Cluster, settings: Settings) -> Iterator[Findin
     if facts is None:
         return
     yield from on_node.kubelet(host, facts)
+    yield from on_node.etcd(host, facts)
     yield from on_node.cni(host, facts)
     yield from on_node.leftover(host, facts, has_cilium=cluster.has_cilium)
     yield from on_node.kernel(host, facts)

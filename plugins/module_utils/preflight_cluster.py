@@ -260,8 +260,8 @@ def single_replica(cluster: Cluster, pending: Sequence[Host]) -> Iterator[Findin
         yield from judged("single_replica", problems(), f"none of {counted(len(cluster.deployments), 'Deployment')} has a single replica")
 
 
-def membership(cluster: Cluster, node_facts: Mapping[str, Object], pending: Sequence[Host]) -> Iterator[Finding]:
-    """Each host of the run must be a node, and nodes that no host stands for are pointed out."""
+def membership(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Object], pending: Sequence[Host]) -> Iterator[Finding]:
+    """Each host of the run must be a node, and in the place that its node has in the order. Nodes that no host stands for are pointed out."""
     if not pending:
         yield Finding("node", OK, "every node of the cluster has moved")
     known = {status.name_of(node) for node in cluster.nodes}
@@ -272,5 +272,8 @@ def membership(cluster: Cluster, node_facts: Mapping[str, Object], pending: Sequ
             advice = "Cilium's agent starts on it all the same: run the preflight once without --limit, and have every node in the inventory"
             problems = [] if cluster.has_cilium else [Finding("node", WARNING, "no host of this run is this node: it was not looked at", advice, host.name)]
             yield from judged("node", problems, "it does not take part in this run", host.name)
+        elif settings.control_plane is not None and status.is_control_plane(host.node) and host.name not in settings.control_plane:
+            fact = "it is a node of the control plane, but its host is not in the group control_plane: it would be moved with the workers"
+            yield Finding("node", REFUSED, fact, "put its host into that group: such nodes are moved last, and never two at a time", host.name)
         else:
             yield from judged("node", (), f"it takes part in this run, in state {host.view.phase.value}", host.name)

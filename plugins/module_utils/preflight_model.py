@@ -38,7 +38,8 @@ class Settings:
 
     ``manifests`` are the objects that Cilium's chart becomes with the values of the start, empty when they are not known; ``chart_error`` is why
     they could not be made. ``images`` are further images that every node needs. ``policies_enforced_in`` are those of Cilium's values with
-    which it enforces network policies.
+    which it enforces network policies. ``api_host`` is where Cilium's agents are to reach the API server, and ``control_plane`` names the nodes that
+    are moved one at a time after the others, None when that is not known.
     """
 
     pod_cidr: str
@@ -52,6 +53,8 @@ class Settings:
     manifests: Sequence[Object] = ()
     chart_error: str = ""
     policies_enforced_in: Sequence[str] = ()
+    api_host: str = ""
+    control_plane: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The API objects the checks read: lists as the API returns them, and what ``network_policies`` makes of the network policies."""
+    """The API objects the checks read: lists as the API returns them, what ``network_policies`` makes of the policies, and the host of its API server."""
 
     nodes: Sequence[Object]
     pods: Sequence[Object] = field(default_factory=list)
@@ -87,6 +90,7 @@ class Cluster:
     deployments: Sequence[Object] = field(default_factory=list)
     flannel_config: Object | None = None
     policies: Object | None = None
+    server: str = ""
 
     @cached_property
     def pods_by_node(self) -> Mapping[str, list[Object]]:

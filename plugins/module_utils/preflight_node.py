@@ -65,6 +65,21 @@ def kubelet(host: Host, facts: Object) -> Iterator[Finding]:
     return judged("kubelet", problems(), fact, host.name)
 
 
+def etcd(host: Host, facts: Object) -> Iterator[Finding]:
+    """A node of the control plane may go when the members of etcd on the others are a quorum. The run asks again before it goes, and waits then."""
+    seen = facts.get("etcd")
+    if seen is None:
+        return
+
+    def problems() -> Iterator[Finding]:
+        for complaint in seen["complaints"]:
+            yield Finding("etcd", REFUSED if host.untouched else WARNING, complaint["fact"], complaint["advice"], host.name)
+        if not seen["stacked"] and any(member["trouble"] for member in seen["members"]):
+            yield Finding("etcd", WARNING, seen["summary"], "look at it first: every API server needs it", host.name)
+
+    yield from judged("etcd", problems(), seen["summary"], host.name)
+
+
 def cni(host: Host, facts: Object) -> Iterator[Finding]:
     """The configuration that the container runtime uses must be Flannel's until the node's move begins."""
     active, plugins = facts["cni_active"], facts["cni_plugins"]

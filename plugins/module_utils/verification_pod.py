@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import OWN_LABEL
@@ -23,12 +23,12 @@ def name_for(node: str) -> str:
     return f"cni-verify-{node}"[:LONGEST_NAME].rstrip("-.")
 
 
-def manifest(node: str, namespace: str, image: str) -> dict[str, Any]:
+def manifest(node: str, namespace: str, image: str, pull_secrets: Sequence[str] = ()) -> dict[str, Any]:
     """A pod bound to ``node``, past scheduler, cordon and taints, without token and without privileges.
 
     It asks the API server for ``/healthz`` as a pod sees it, through the Service, and has curl append the address it spoke
     from. The kubelet itself expands ``$(NAME)`` in arguments, so no shell is needed. The server's certificate is not
-    checked, since the authority that signed it comes with the token that the pod does not get.
+    checked, since the authority that signed it comes with the token that the pod does not get. ``pull_secrets`` name Secrets of the namespace.
     """
     return {
         "apiVersion": "v1",
@@ -40,6 +40,7 @@ def manifest(node: str, namespace: str, image: str) -> dict[str, Any]:
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 1,
             "tolerations": [{"operator": "Exists"}],
+            **({"imagePullSecrets": [{"name": name} for name in pull_secrets]} if pull_secrets else {}),
             "securityContext": {"runAsNonRoot": True, "runAsUser": 65534, "runAsGroup": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [
                 {

@@ -93,6 +93,11 @@ options:
     description: Image of the verification pod. It must contain C(curl) and is used as an unprivileged user.
     type: str
     default: ghcr.io/nicolaka/netshoot:v0.8
+  verify_image_pull_secrets:
+    description: Names of the Secrets in O(namespace) by which O(verify_image) is pulled.
+    type: list
+    elements: str
+    default: []
   evict:
     description: What may be lost by evictions. What is not accepted is refused, with the pods named, before anything is changed.
     type: dict
@@ -309,6 +314,7 @@ def argument_spec() -> dict[str, Any]:
         "flannel_pod_cidr": {"type": "str", "default": "10.244.0.0/16"},
         "namespace": {"type": "str", "default": "kube-system"},
         "verify_image": {"type": "str", "default": "ghcr.io/nicolaka/netshoot:v0.8"},
+        "verify_image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
         "evict": {
             "type": "dict",
             "apply_defaults": True,
@@ -327,7 +333,7 @@ def argument_spec() -> dict[str, Any]:
 
 def settings_of(params: dict[str, Any]) -> Settings:
     """The module's parameters in the planner's terms."""
-    taken = ("node", "pod_cidr", "flannel_pod_cidr", "namespace", "verify_image", "rebooted")
+    taken = ("node", "pod_cidr", "flannel_pod_cidr", "namespace", "verify_image", "verify_image_pull_secrets", "rebooted")
     return Settings(
         wanted=Phase(params["state"]),
         policy=eviction.EvictionPolicy(**params["evict"]),

@@ -60,6 +60,9 @@ nodes:
     address:
       description: Its first internal address.
       type: str
+    control_plane:
+      description: Whether it is a node of the control plane.
+      type: bool
     ready:
       description: Whether it is Ready.
       type: bool

@@ -39,7 +39,9 @@ options:
     type: int
     required: true
   node_facts:
-    description: By node name, what M(netops.cni_migration.cni_node_info) returned of it.
+    description:
+      - By node name, what M(netops.cni_migration.cni_node_info) returned of it.
+      - Of a node of the control plane also, as C(etcd), what M(netops.cni_migration.etcd_health_info) returned of it.
     type: dict
     required: true
   evict_unmanaged_pods:
@@ -81,6 +83,16 @@ options:
     description: Why there are no O(manifests), in Helm's words.
     type: str
     default: ""
+  api_host:
+    description: Where Cilium's agents are to reach the API server, an address or a name.
+    type: str
+    default: ""
+  control_plane:
+    description:
+      - Names of the nodes of this run that are moved after the others and one at a time. Each of the control plane has to be among them.
+      - Without it this is not looked at.
+    type: list
+    elements: str
   policies_enforced_in:
     description: With which of its values Cilium enforces network policies.
     type: list
@@ -90,6 +102,7 @@ options:
 seealso:
   - module: netops.cni_migration.cni_node_info
   - module: netops.cni_migration.cni_migrate_node
+  - module: netops.cni_migration.etcd_health_info
   - module: netops.cni_migration.network_policies_info
 """
 
@@ -155,6 +168,7 @@ policies:
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import migration_status, network_policies, policy_reader, preflight, preflight_table
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import ApiUnavailable, ClusterError
@@ -177,6 +191,8 @@ OPTIONS = {
     "images": {"type": "list", "elements": "str", "default": []},
     "manifests": {"type": "list", "elements": "dict", "default": []},
     "chart_error": {"type": "str", "default": ""},
+    "api_host": {"type": "str", "default": ""},
+    "control_plane": {"type": "list", "elements": "str"},
     "policies_enforced_in": network_policies.ENFORCED_IN,
 }
 
@@ -194,6 +210,7 @@ def read_cluster(api: ClusterReader, policies_enforced_in: list[str]) -> Cluster
             deployments=api.list_deployments(),
             flannel_config=flannel and api.get_config_map(flannel["metadata"]["namespace"], migration_status.FLANNEL_CONFIG_MAP),
             policies=network_policies.overview(policy_reader.read_policies(api), daemonsets, policies_enforced_in),
+            server=urlsplit(api.server).hostname or "",
         )
     except ApiUnavailable as error:
         raise ClusterError(
@@ -220,6 +237,8 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
                 "manifests",
                 "chart_error",
                 "policies_enforced_in",
+                "api_host",
+                "control_plane",
             )
         },
     )

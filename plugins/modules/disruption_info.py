@@ -201,7 +201,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import api_absence, cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils import api_absence, cluster, migration_status
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module, failures_told
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption import Analysis
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_excuses import Scope
@@ -209,8 +209,6 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_re
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_tally import totals
 from ansible_collections.netops.cni_migration.plugins.module_utils.probe_log import LogError
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import API_SECONDS, NotYet, SystemClock, TimedOut, wait_for
-
-CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
 def read_totals(monitor: Monitor) -> dict[str, Any]:
@@ -270,7 +268,7 @@ def read_logs(monitor: Monitor, pod_cidr: str, away: Mapping[str, Any], timeline
             since=config["since"],
             until={node: listing["t"] - listing["clock_offset"] for node, listing in listings.items()},
             away=windows,
-            control_plane=[node["metadata"]["name"] for node in nodes if CONTROL_PLANE in (node["metadata"].get("labels") or {})],
+            control_plane=[node["metadata"]["name"] for node in nodes if migration_status.is_control_plane(node)],
             cilium_cidr=pod_cidr,
             dns_ended=wait_for(SystemClock(), API_SECONDS, partial(monitor.ends_of_dns, offsets)) if listings else (),
         )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import jinja2
@@ -18,7 +19,7 @@ KINDS = ("target", "pod", "host")
 FOLDER = "/var/lib/cni-migration/monitor"
 
 
-def specs() -> dict[str, dict[str, Any]]:
+def specs(*pull_secrets: str) -> dict[str, dict[str, Any]]:
     """The pods' specs by kind."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(ROOT / "roles" / "disruption_monitor" / "templates"), undefined=jinja2.StrictUndefined)
     environment.filters["hash"] = lambda text, name: hashlib.new(name, text.encode()).hexdigest()
@@ -31,6 +32,7 @@ def specs() -> dict[str, dict[str, Any]]:
         __disruption_monitor_drain_seconds=5,
         disruption_monitor_namespace="monitor",
         disruption_monitor_image=IMAGE,
+        disruption_monitor_image_pull_secrets=pull_secrets,
         disruption_monitor_port=9470,
     )
     return {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in yaml.safe_load_all(rendered) if each}
@@ -46,6 +48,11 @@ def spec(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_it_has_no_token(spec: dict[str, Any]) -> None:
     assert spec["automountServiceAccountToken"] is False and "serviceAccountName" not in spec
+
+
+def test_its_image_is_pulled_by_the_secrets_that_are_named_and_by_none_else(spec: dict[str, Any]) -> None:
+    assert "imagePullSecrets" not in spec
+    assert {json.dumps(each["imagePullSecrets"]) for each in specs("regcred", "mirror").values()} == {'[{"name": "regcred"}, {"name": "mirror"}]'}
 
 
 def test_it_has_no_privileges(spec: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@
 # machine.sh kill DIR        end it as a power cut would, with everything it left behind
 # machine.sh status DIR      print "running" or "stopped"
 #
-# DIR holds `settings` (NAME, NETNS, BRIDGE, PORT, ROOTFS), `upper` (what differs from ROOTFS) and `data`, the
+# DIR holds `settings` (NAME, NETNS, BRIDGE, PORT, INTERFACE, ROOTFS), `upper` (what differs from ROOTFS) and `data`, the
 # folders of /var/lib that cannot lie on an overlay because overlays are stacked on them.
 # The supervisor has a mount namespace of its own, so the host never sees a mount of the lab.
 set -euo pipefail
@@ -22,6 +22,7 @@ if [ "$verb" = status ]; then
   if running; then echo running; else echo stopped; fi
   exit
 fi
+INTERFACE=eth1 # where a lab was made before it could be named
 # shellcheck source=/dev/null
 . "$dir/settings"
 
@@ -78,7 +79,7 @@ enter_cgroups() {
   done < <(cgroups)
 }
 
-# eth0 leads nowhere, as VirtualBox's NAT does without a network; eth1 is a port of the cluster's bridge.
+# eth0 leads nowhere, as VirtualBox's NAT does without a network; the other is a port of the cluster's bridge.
 plug_in() {
   for _ in $(seq 100); do
     if nsenter --net="/run/netns/$NETNS" ip link show "${PORT}e1" >/dev/null 2>&1; then break; fi
@@ -103,7 +104,7 @@ boot() {
   export SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
   exec nsenter --net="/run/netns/$NETNS" systemd-nspawn --register=no --keep-unit --quiet --boot \
     --directory="$dir/root" --machine="$NAME" --capability=all --private-network \
-    --network-veth-extra="${PORT}e0:eth0" --network-veth-extra="${PORT}e1:eth1" \
+    --network-veth-extra="${PORT}e0:eth0" --network-veth-extra="${PORT}e1:$INTERFACE" \
     --console=pipe --link-journal=no --resolv-conf=off --timezone=off "${bind[@]}"
 }
 

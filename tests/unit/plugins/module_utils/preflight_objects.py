@@ -20,9 +20,10 @@ NETSHOOT = "ghcr.io/nicolaka/netshoot:v0.8"
 ADDRESSES = {"k8s-ctr": "192.168.10.100", "k8s-w1": "192.168.10.101", "k8s-w2": "192.168.10.102"}
 
 
-def node(name: str, state: str = "", ready: str = "True", **status: Any) -> dict[str, Any]:
+def node(name: str, state: str = "", ready: str = "True", control_plane: bool = False, **status: Any) -> dict[str, Any]:
     """A Node with the label of ``state``; ``status`` replaces parts of its status."""
     labels = {"kubernetes.io/hostname": name, **({"cni-migration.netops/state": state} if state else {})}
+    labels |= {"node-role.kubernetes.io/control-plane": ""} if control_plane else {}
     labels |= {"io.cilium.migration/cilium-default": "true"} if state in ("switching", "switched", "verified", "migrated") else {}
     calm = [{"type": f"{kind}Pressure", "status": "False", "reason": f"KubeletHasSufficient{kind}"} for kind in ("Memory", "Disk", "PID")]
     message = "kubelet is posting ready status" if ready == "True" else "Kubelet stopped posting node status."
@@ -97,6 +98,7 @@ def cluster(*pods: dict[str, Any], **changes: Any) -> Cluster:
         "deployments": [deployment("coredns", 2, **{"k8s-app": "kube-dns"}), deployment("webpod", 2)],
         "flannel_config": FLANNEL_CONFIG,
         "policies": network_policies.overview({}, [FLANNEL, KUBE_PROXY], ["final"]),
+        "server": ADDRESSES["k8s-ctr"],
         **changes,
     }
     return Cluster(**parts)
@@ -121,7 +123,7 @@ def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | No
     ]
 
 
-SETTINGS = Settings(pod_cidr="10.245.0.0/16", tunnel_port=8473, evict=EvictionPolicy(), images=[NETSHOOT], manifests=manifests())
+SETTINGS = Settings(pod_cidr="10.245.0.0/16", tunnel_port=8473, evict=EvictionPolicy(), images=[NETSHOOT], manifests=manifests(), api_host=ADDRESSES["k8s-ctr"])
 
 
 def link(name: str, kind: str = "", mtu: int = 1500, addresses: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:

@@ -28,11 +28,12 @@ from preflight_objects import (
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight
 
-OF_THE_CLUSTER = {"cni", "kube_proxy", "cidr", "routing", "mtu", "dns", "single_replica", "policies", "chart", "watcher", "image"}
+OF_THE_CLUSTER = {"cni", "kube_proxy", "cidr", "routing", "mtu", "dns", "single_replica", "policies", "endpoint", "proxy", "chart", "watcher", "image"}
 OF_A_NODE = {
     *("node", "ready", "cordon", "disk", "kubelet", "cni", "leftover", "kernel", "tunnel", "agent_port", "networkd", "rp_filter", "iptables", "image"),
     *("unmanaged", "local_data", "budget", "host_port", "static_pod"),
 }
+OF_THE_CONTROL_PLANE = {"etcd"}
 
 
 def checks(found: list[dict[str, str]], name: str) -> Counter[str]:
@@ -40,18 +41,19 @@ def checks(found: list[dict[str, str]], name: str) -> Counter[str]:
 
 
 def test_a_sound_cluster_has_one_ok_line_for_each_check() -> None:
-    found = preflight.findings(cluster(), SETTINGS, all_facts())
+    etcd = {"complaints": [], "stacked": True, "members": [], "summary": "the only member of etcd is on this node, and healthy"}
+    found = preflight.findings(cluster(), SETTINGS, all_facts(k8s_ctr=facts("k8s-ctr", etcd=etcd)))
     assert {each["level"] for each in found} == {"ok"}
     assert checks(found, "") == Counter(OF_THE_CLUSTER)
     for name in ADDRESSES:
-        assert checks(found, name) == Counter(OF_A_NODE)
+        assert checks(found, name) == Counter(OF_A_NODE | (OF_THE_CONTROL_PLANE if name == "k8s-ctr" else set()))
     assert all(each["fact"] and not each["advice"] for each in found)
 
 
 def test_each_check_is_documented() -> None:
     text = (Path(__file__).parents[4] / "docs" / "preflight.md").read_text(encoding="utf-8")
     tables = text.split("## The cluster")[1].split("## Each node")
-    assert [set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) for table in tables] == [OF_THE_CLUSTER, OF_A_NODE]
+    assert [set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) for table in tables] == [OF_THE_CLUSTER, OF_A_NODE | OF_THE_CONTROL_PLANE]
 
 
 def test_what_is_not_ok_says_what_to_do() -> None:

@@ -175,6 +175,20 @@ def test_deployments_of_one_replica_are_said_each() -> None:
     assert lines(check="single_replica") == [("ok", "", "none of 2 Deployments has a single replica")]
 
 
+def test_a_node_of_the_control_plane_among_the_workers_is_refused() -> None:
+    seen = cluster(nodes=[node("k8s-ctr", control_plane=True), node("k8s-w1", control_plane=True), node("k8s-w2")])
+    fact = "it is a node of the control plane, but its host is not in the group control_plane: it would be moved with the workers"
+
+    def refused(control_plane: list[str] | None, *known: str) -> list[tuple[str, str]]:
+        found = lines(seen, replace(SETTINGS, control_plane=control_plane), {name: facts(name) for name in known or ADDRESSES}, check="node")
+        return [(name, said) for level, name, said in found if level == "refused"]
+
+    assert refused(["k8s-ctr"]) == [("k8s-w1", fact)]
+    assert refused([]) == [("k8s-ctr", fact), ("k8s-w1", fact)]
+    assert refused(["k8s-ctr", "k8s-w1"]) == refused(None) == []
+    assert refused([], "k8s-w2") == [], "only nodes of this run are moved"
+
+
 def test_a_host_that_is_no_node_is_refused() -> None:
     known = {**all_facts(), "stranger": facts("k8s-w1")}
     assert ("refused", "stranger", "the cluster has no node stranger") in lines(known=known, check="node")

@@ -38,6 +38,29 @@ def test_a_kubelet_that_runs_or_cannot_be_asked_for_is_ok(state: str, fact: str)
     assert of_w1("kubelet", kubelet=state) == [("ok", fact)]
 
 
+SICK = {"fact": "member cp-c of etcd is not healthy: it answers 503", "advice": "bring it back first"}
+
+
+def etcd(*complaints: dict[str, str], stacked: bool = True, trouble: str = "") -> dict[str, Any]:
+    return {"complaints": list(complaints), "stacked": stacked, "members": [{"trouble": ""}, {"trouble": trouble}], "summary": "" if complaints else "seen"}
+
+
+def test_only_a_node_of_the_control_plane_has_a_line_about_etcd() -> None:
+    assert of_w1("etcd") == []
+    assert of_w1("etcd", etcd=etcd()) == [("ok", "seen")]
+
+
+def test_what_keeps_a_node_in_etcd_is_refused_before_the_node_is_touched() -> None:
+    assert of_w1("etcd", etcd=etcd(SICK)) == [("refused", SICK["fact"])]
+    seen = cluster(nodes=[node("k8s-ctr"), node("k8s-w1", state="switched"), node("k8s-w2")])
+    assert of_w1("etcd", seen=seen, etcd=etcd(SICK)) == [("warning", SICK["fact"])]
+
+
+def test_an_etcd_elsewhere_that_is_not_whole_is_said() -> None:
+    assert of_w1("etcd", etcd=etcd(stacked=False)) == [("ok", "seen")]
+    assert of_w1("etcd", etcd=etcd(stacked=False, trouble="no answer")) == [("warning", "seen")]
+
+
 def test_a_node_that_somebody_cordoned_is_said() -> None:
     mine = node("k8s-w1")
     mine["spec"]["unschedulable"] = True

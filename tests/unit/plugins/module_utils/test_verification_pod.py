@@ -24,6 +24,12 @@ def test_the_pod_has_neither_token_nor_privileges() -> None:
     assert not any(spec.get(key) for key in ("volumes", "hostPID", "hostIPC", "serviceAccountName"))
 
 
+def test_its_image_is_pulled_by_the_secrets_that_are_named_and_by_none_else() -> None:
+    assert "imagePullSecrets" not in verification_pod.manifest("k8s-w1", "kube-system", "netshoot")["spec"]
+    named = verification_pod.manifest("k8s-w1", "kube-system", "netshoot", ["regcred", "mirror"])["spec"]
+    assert named["imagePullSecrets"] == [{"name": "regcred"}, {"name": "mirror"}]
+
+
 def test_the_name_fits_whatever_the_node_is_called() -> None:
     assert verification_pod.name_for("k8s-w1") == "cni-verify-k8s-w1"
     assert len(verification_pod.name_for("n" * 253)) == 253

@@ -25,6 +25,7 @@ PARAMS: dict[str, Any] = {
     "flannel_pod_cidr": "10.244.0.0/16",
     "namespace": "kube-system",
     "verify_image": "netshoot",
+    "verify_image_pull_secrets": ["regcred"],
     "evict": {"delete_emptydir_data": True, "unmanaged_pods": False},
     "timeouts": {"api": 1, "drain": 0, "agent": 3, "reboot": 4, "verify": 5},
 }
@@ -44,7 +45,7 @@ def documented(options: dict[str, Any]) -> dict[str, Any]:
 
 def specified(options: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: {**{k: v for k, v in option.items() if k not in ("options", "apply_defaults")}, "options": specified(option.get("options", {}))}
+        name: {**{k: v for k, v in option.items() if k not in ("options", "apply_defaults", "no_log")}, "options": specified(option.get("options", {}))}
         for name, option in options.items()
     }
 
