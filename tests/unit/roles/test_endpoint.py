@@ -115,7 +115,7 @@ def seen(port: int, wanted: Callable[[set[str]], bool]) -> bool:
     """Whether in time eight new connections in a row are answered by those who are wanted."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        if wanted({answer(port) for _ in range(8)}):
+        if wanted({answer(port) for _each in range(8)}):
             return True
         time.sleep(0.1)
     return False
@@ -147,7 +147,7 @@ def test_connections_go_to_all_that_are_ready_and_to_no_other(servers: list[ApiS
 
 def test_a_connection_lasts_as_long_as_its_server_is_ready(servers: list[ApiServer], port: int) -> None:
     assert seen(port, lambda who: who == {"a", "b"})
-    kept = [connect(port) for _ in range(6)]
+    kept = [connect(port) for _each in range(6)]
     by_name = {ask(connection).split()[0]: connection for connection in kept}
     assert by_name.keys() == {"a", "b"}
     servers[0].status = 500
