@@ -25,9 +25,12 @@ $(VENV)/.runtime: requirements.txt
 
 # What the tests run on this machine, in network namespaces of their own, and the linter of shell scripts.
 TEST_PACKAGES := ebtables git iproute2 ipset iptables nftables shellcheck
+# What checks the Vagrantfile, 88 MB. Not every release of Debian and Ubuntu has it.
+VAGRANT_PACKAGES := vagrant vagrant-libvirt
 
 $(VENV)/.tests: requirements-dev.txt $(VENV)/.runtime
 	dpkg-query --show $(TEST_PACKAGES) >/dev/null 2>&1 || { apt-get update --quiet && apt-get install --yes --no-install-recommends $(TEST_PACKAGES); }
+	command -v vagrant >/dev/null || { apt-get update --quiet && apt-get install --yes --no-install-recommends $(VAGRANT_PACKAGES); } || echo 'No Vagrant: its test is skipped'
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	touch $@
 

@@ -39,7 +39,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # `default` starts from nothing by definition, so it has a lab of its own and destroys it.
 SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "limit")
 SCENARIO_FROM_NOTHING = "default"
-# What would make a run of all tests too long to wait for.
+# What would make a run of all tests too long to wait for. `vagrant` is in none of these: it needs a hypervisor.
 LONG_SCENARIOS = ("preflight", "rollback", "existing")
 # Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
 PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")
@@ -62,6 +62,11 @@ class Count:
 def by_exit_status(status: int) -> Count:
     """One test, which passed when the tool exited 0."""
     return Count(passed=1) if status == 0 else Count(failed=1)
+
+
+def by_exit_status_or_skipped(status: int) -> Count:
+    """One test, which was skipped when its tool exited 77."""
+    return Count(skipped=1) if status == 77 else by_exit_status(status)
 
 
 def by_junit(status: int) -> Count:
@@ -128,12 +133,13 @@ def make_sanity_tree() -> None:
 
 
 def gates() -> Iterator[Test]:
-    """The linters, the type checker, ansible-test's sanity tests and the build of the collection."""
+    """The linters, the type checker, Vagrant's own check, ansible-test's sanity tests and the build of the collection."""
     yield Test("gate", "yamllint", (("yamllint", "--strict", "."),))
     yield Test("gate", "ruff-check", (("ruff", "check", "."),))
     yield Test("gate", "ruff-format", (("ruff", "format", "--check", "."),))
     yield Test("gate", "build", (("ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT / "build")),))
     yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", *PROGRAMS)))
+    yield Test("gate", "vagrant-validate", ((str(ROOT / "tests" / "vagrant" / "validate.sh"),),), count=by_exit_status_or_skipped)
     yield Test("gate", "ansible-lint", (("ansible-lint", "--strict", "--offline", "--profile", "production", "--nocolor"),))
     home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
     sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")
@@ -241,7 +247,7 @@ def run(test: Test) -> Count:
             if status != 0:
                 break
     count = test.count(status)
-    verdict = "FAIL" if count.failed else "PASS"
+    verdict = "FAIL" if count.failed else "PASS" if count.passed else "SKIP"
     skipped = f", {count.skipped} skipped" if count.skipped else ""
     print(f"{verdict} {test.group} {test.name} ({time.monotonic() - started:.1f} s{skipped})", flush=True)
     return count
