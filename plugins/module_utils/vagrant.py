@@ -55,7 +55,7 @@ def machines(text: str) -> list[Machine]:
     """
     entries: list[dict[str, str]] = []
     for line in text.splitlines():
-        keyword, _, value = line.strip().partition(" ")
+        keyword, _rest, value = line.strip().partition(" ")
         if keyword == "Host":
             entries.append({"Host": value})
         elif entries:
