@@ -17,13 +17,7 @@ author:
   - netops.cni_migration authors (@netops)
 extends_documentation_fragment:
   - netops.cni_migration.cluster
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and reads the same.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+  - netops.cni_migration.reading
 options:
   pod_cidr:
     description: Cilium's pod CIDR.

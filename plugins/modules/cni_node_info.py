@@ -17,13 +17,8 @@ notes:
   - Needs root, and C(ip) of iproute2.
 author:
   - netops.cni_migration authors (@netops)
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and reads the same.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+extends_documentation_fragment:
+  - netops.cni_migration.reading
 options:
   cni_config_dir:
     description: The folder of the CNI configuration files.

@@ -30,12 +30,6 @@ options:
     type: float
     default: 0
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and reads the same.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
   platform:
     description: Target operating system that can be operated against.
     support: full
@@ -46,6 +40,8 @@ notes:
   - The list of members is etcd's own, so one whose node is gone and that nobody removed is counted, as etcd counts it.
 author:
   - netops.cni_migration authors (@netops)
+extends_documentation_fragment:
+  - netops.cni_migration.reading
 seealso:
   - module: netops.cni_migration.cni_preflight_info
   - module: netops.cni_migration.cni_migrate_node
@@ -147,6 +143,7 @@ def told(etcd: etcd_quorum.Etcd, *, spare: bool) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     options = module.params
     try:
