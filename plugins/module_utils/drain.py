@@ -23,16 +23,19 @@ class Drain:
     """One drain of one node.
 
     ``evicted`` (``namespace/name``, in order) and ``unmanaged`` (those of them that nothing will create again) grow while
-    it runs; ``blocked_by`` is filled when it gives up. Pods that :func:`eviction.ignores_cordon` are evicted once, not each
-    time they come back; with ``keep_tolerant`` they stay from the start.
+    it runs; ``blocked_by`` is filled when it gives up. ``seconds`` is what it took until nobody was left, None while
+    somebody is. Pods that :func:`eviction.ignores_cordon` are evicted once, not each time they come back; with
+    ``keep_tolerant`` they stay from the start.
     """
 
     def __init__(self, cluster: Cluster, clock: Clock, node: str, policy: eviction.EvictionPolicy, *, keep_tolerant: bool) -> None:
         self.evicted: list[str] = []
         self.unmanaged: list[str] = []
         self.blocked_by: list[dict[str, Any]] = []
+        self.seconds: float | None = None
         self._cluster = cluster
         self._clock = clock
+        self._began = clock.monotonic()
         self._node = node
         self._policy = policy
         self._keep_tolerant = keep_tolerant
@@ -82,6 +85,10 @@ class Drain:
         dismissal.dismiss(self._cluster, self._clock, sorting.leaving)
         ending = {pod["metadata"]["uid"] for pod in sorting.leaving if eviction.is_terminating(pod)}
         self._unasked = present - ending - self._accepted
+        if sorting.leaving:
+            self.seconds = None
+        elif self.seconds is None:
+            self.seconds = round(self._clock.monotonic() - self._began, 2)
         return self._what_is_left(sorting.leaving)
 
     def _without_returned(self, pods: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -112,10 +112,9 @@ class Migration:
         self._settings = settings
         self._back = settings.wanted is Phase.FLANNEL
         self._means = {"rebooted": settings.rebooted, "in_place": settings.in_place}
-        self._figures: dict[str, float] = {}
+        self._figures: dict[str, float | None] = {}
         self._watch = PodWatch()
         self._leaving: Drain | None = None
-        self._drain_began: float | None = None
 
     def plan(self) -> None:
         """Read the cluster and say what :meth:`run` would do; changes nothing."""
@@ -237,7 +236,6 @@ class Migration:
         return True, detail
 
     def _drain(self) -> tuple[bool, str]:
-        self._drain_began = self._clock.monotonic()
         node = self._read_node()
         drain = self._make_drain(node)
         with self._told(drain):
@@ -248,7 +246,7 @@ class Migration:
                 drain.run(self._settings.timeouts.drain)
         recorded = records_drained(node, self._settings.wanted, in_place=self._settings.in_place)
         if recorded or self._back:
-            self._figures["drain_s"] = self._since(self._drain_began)
+            self._figures["drain_s"] = drain.seconds
         if recorded:
             self._patch(self._noted(node_state.drained_patch(), node))
         return recorded or bool(drain.evicted), f"evicted {', '.join(drain.evicted)}" if drain.evicted else "no pod had to leave"
@@ -278,12 +276,12 @@ class Migration:
     def _restart_agent(self) -> tuple[bool, str]:
         timeout = self._settings.timeouts.agent
         old = node_state.agent_uid(self._read_node().recorded_agent or self._name_agent_to_replace(timeout))
-
-        if self._leaving is None and goes_on_while_pods_leave(self._settings.wanted, in_place=self._settings.in_place):
-            self._leaving = self._make_drain(self._read_node())  # an earlier run was stopped while they left
+        leaving = self._leaving
+        if leaving is None and goes_on_while_pods_leave(self._settings.wanted, in_place=self._settings.in_place):
+            leaving = self._make_drain(self._read_node())  # an earlier run was stopped while they left
 
         def replaced() -> str:
-            left = self._leaving.look() if self._leaving else ""
+            left = leaving.look() if leaving else ""
             agents = self._agents()
             for agent in agents:
                 if agent["metadata"]["uid"] == old:
@@ -296,8 +294,8 @@ class Migration:
             raise NotYet("; ".join([left, *missing] if left else missing))
 
         new = wait_for(self._clock, timeout, replaced)
-        if self._leaving:
-            self._see_out(self._leaving)
+        if leaving:
+            self._see_out(leaving)
         node = self._read_node()
         patch = node_state.reboot_due_patch(Phase.RESTORED if self._back else Phase.SWITCHED, node.boot_id, new)
         self._patch(self._noted(patch, node))
@@ -307,8 +305,9 @@ class Migration:
         """Wait until every pod that had to leave is gone."""
         with self._explained(Step.DRAIN.value, ADVICE[Step.DRAIN]), self._told(drain):
             drain.run(self._settings.timeouts.drain)
-        if self._drain_began is not None:
-            self._figures["drain_s"] = self._since(self._drain_began)
+        # Of one that an earlier run began, nobody knows how long it took.
+        if drain is self._leaving:
+            self._figures["drain_s"] = drain.seconds
 
     def _name_agent_to_replace(self, timeout: float) -> str:
         def present() -> str:

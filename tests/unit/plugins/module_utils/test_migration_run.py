@@ -364,6 +364,14 @@ def test_the_agent_is_restarted_while_the_evicted_pods_end() -> None:
     assert 60 <= move_times.of(NodeView.from_api(cluster.node))["drain_s"] < 62
 
 
+def test_pods_that_end_before_the_agent_is_ready_are_not_drained_for_as_long_as_it_takes() -> None:
+    cluster = make()
+    cluster.grace = 2
+    go(cluster, "switched")
+    assert cluster.clock.now >= 7, "the old agent takes 3 s to end, and the new one 4 to be Ready"
+    assert 2 <= move_times.of(NodeView.from_api(cluster.node))["drain_s"] < 4
+
+
 def test_in_place_the_node_is_empty_before_its_agent_takes_over() -> None:
     cluster = make()
     cluster.grace = 60
