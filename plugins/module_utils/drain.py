@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import dismissal, eviction
+from ansible_collections.netops.cni_migration.plugins.module_utils import eviction
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import Cluster, ClusterError, Conflict, EvictionBlocked, NotFound
+from ansible_collections.netops.cni_migration.plugins.module_utils.dismissal import Dismissal
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import Clock, NotYet, TimedOut, wait_for
 
 RETRY_SECONDS = 2.0
@@ -44,6 +45,7 @@ class Drain:
         self._refusals: dict[str, tuple[eviction.Pod, str]] = {}
         self._next_try: dict[str, float] = {}
         self._unasked: set[str] = set()
+        self._dismissal = Dismissal(cluster, clock)
 
     def run(self, seconds: float) -> None:
         """Evict, and wait until all are gone. Raises :class:`Refused` at once, :class:`TimedOut` when pods are left after ``seconds``."""
@@ -82,7 +84,7 @@ class Drain:
         self._refusals = {uid: refusal for uid, refusal in self._refusals.items() if uid in present}
         for pod in sorting.leaving:
             self._evict(pod, is_unmanaged=pod in sorting.unmanaged)
-        dismissal.dismiss(self._cluster, self._clock, sorting.leaving)
+        self._dismissal.look(sorting.leaving)
         ending = {pod["metadata"]["uid"] for pod in sorting.leaving if eviction.is_terminating(pod)}
         self._unasked = present - ending - self._accepted
         if sorting.leaving:

@@ -78,10 +78,11 @@ moved:
 from functools import partial
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import dismissal, dns_spread
+from ansible_collections.netops.cni_migration.plugins.module_utils import dns_spread
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import ClusterError
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_module import cluster_module
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
+from ansible_collections.netops.cni_migration.plugins.module_utils.dismissal import Dismissal
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import Clock, NotYet, SystemClock, TimedOut, wait_for
 
 ADVICE = "Look at cluster DNS (kubectl -n kube-system describe pod -l k8s-app=kube-dns), then run again; it goes on from here."
@@ -99,10 +100,12 @@ def spread(api: ClusterReader, clock: Clock, marks: dict[str, str], timeout: flo
     for name, text in marks.items():
         wait_for(clock, timeout, partial(api.patch_deployment, dns_spread.NAMESPACE, name, dns_spread.spread_patch(text)))
 
+    dismissal = Dismissal(api, clock)
+
     def spread_out() -> None:
         deployments = api.list_deployments(dns_spread.NAMESPACE, dns_spread.SELECTOR)
         pods = api.list_pods(namespace=dns_spread.NAMESPACE, selector=dns_spread.SELECTOR)
-        dismissal.dismiss(api, clock, pods)
+        dismissal.look(pods)
         left = dns_spread.what_is_left(deployments, pods)
         if left:
             raise NotYet(left)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
+from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, waiting
 from ansible_collections.netops.cni_migration.plugins.module_utils.waiting import TimedOut
 from ansible_collections.netops.cni_migration.plugins.modules import cni_spread_dns
 
@@ -46,7 +46,7 @@ class Cluster:
     @staticmethod
     def pod(name: str, node: str) -> dict[str, Any]:
         return {
-            "metadata": {"name": name, "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
+            "metadata": {"name": name, "namespace": "kube-system", "uid": name, "labels": {"k8s-app": "kube-dns"}},
             "spec": {"nodeName": node, "containers": [{"name": "coredns", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]},
             "status": {"phase": "Running", "conditions": conditions(True)},
         }
@@ -133,7 +133,7 @@ def test_each_old_replica_is_let_go_while_it_still_answers() -> None:
     assert (found["changed"], found["spread"], found["moved"]) == (True, True, ["old-1", "old-2"])
     assert found["diff"] == {"before": {"coredns": {MARK: ""}}, "after": {"coredns": {MARK: "w1"}}}
     first = dict(reversed(api.dismissed))
-    assert first == {"old-1": 3.0, "old-2": 6.0}
+    assert first == {"old-1": 3.0 + waiting.POLL_SECONDS, "old-2": 6.0 + waiting.POLL_SECONDS}, "what it was asked before it ended, it has answered"
     assert 6 < api.now < api.ended["old-2"], "it is not waited for until they are gone"
     assert api.patches == 1
 
