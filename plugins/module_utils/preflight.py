@@ -15,6 +15,7 @@ from dataclasses import asdict
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import network_policies as on_policies
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_api as on_api
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_blocks as on_blocks
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_cluster as on_cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_images as on_images
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_node as on_node
@@ -34,6 +35,7 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
         *on_cluster.flannel(cluster, pending),
         *on_cluster.kube_proxy(cluster, pending),
         *on_cluster.cidr(cluster, settings, node_facts, pending),
+        *on_blocks.blocks(cluster, settings, pending),
         *on_cluster.routing(cluster, settings, node_facts, pending),
         *on_cluster.mtu(cluster, node_facts, pending),
         *on_api.endpoint(cluster, settings, pending),
@@ -54,6 +56,7 @@ def of_node(host: Host, cluster: Cluster, settings: Settings) -> Iterator[Findin
     facts = host.facts
     yield from on_node.ready(host)
     yield from on_node.cordon(host)
+    yield from on_blocks.block(host, cluster, settings)
     yield from on_images.disk(host, facts, settings)
     if facts is None:
         return

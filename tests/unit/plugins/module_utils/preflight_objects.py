@@ -34,6 +34,7 @@ def node(name: str, state: str = "", ready: str = "True", control_plane: bool = 
             "conditions": [*calm, {"type": "Ready", "status": ready, "reason": "KubeletReady", "message": message}],
             "addresses": [{"type": "InternalIP", "address": ADDRESSES.get(name, "192.168.10.109")}, {"type": "Hostname", "address": name}],
             "nodeInfo": {"bootID": "b", "kernelVersion": "6.1.0-37-amd64", "containerRuntimeVersion": "containerd://1.7.27"},
+            "capacity": {"cpu": "2", "pods": "110"},
             "images": [
                 {"names": [AGENT.replace(":v1.17.6", "")], "sizeBytes": 247_913_472},
                 {"names": ["quay.io/cilium/operator-generic@sha256:91ac3bf7", OPERATOR], "sizeBytes": 37_281_792},
@@ -109,10 +110,18 @@ def container(image: str = AGENT, policy: str = "IfNotPresent") -> dict[str, Any
     return {"name": "c", "image": image, "imagePullPolicy": policy}
 
 
-def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | None = None, watcher: str = "0") -> list[dict[str, Any]]:
-    """What ``helm template`` makes of Cilium's chart, as far as it is read."""
+def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | None = None, watcher: str = "0", **config: str) -> list[dict[str, Any]]:
+    """What ``helm template`` makes of Cilium's chart, as far as it is read; ``config`` replaces keys of its ConfigMap, with underscores for dashes."""
+    data = {
+        "unmanaged-pod-watcher-interval": watcher,
+        "tunnel-port": "8473",
+        "ipam": "cluster-pool",
+        "cluster-pool-ipv4-cidr": "10.245.0.0/16",
+        "cluster-pool-ipv4-mask-size": "24",
+        **{name.replace("_", "-"): value for name, value in config.items()},
+    }
     return [
-        {"kind": "ConfigMap", "metadata": {"name": "cilium-config"}, "data": {"unmanaged-pod-watcher-interval": watcher, "tunnel-port": "8473"}},
+        {"kind": "ConfigMap", "metadata": {"name": "cilium-config"}, "data": data},
         {"kind": "ConfigMap", "metadata": {"name": "cilium-envoy-config"}, "data": {"bootstrap-config.json": "{}"}},
         {
             "kind": "DaemonSet",

@@ -28,10 +28,12 @@ from preflight_objects import (
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight
 
-OF_THE_CLUSTER = {"cni", "kube_proxy", "cidr", "routing", "mtu", "dns", "single_replica", "policies", "endpoint", "proxy", "chart", "watcher", "image"}
+OF_THE_CLUSTER = {
+    *("cni", "kube_proxy", "cidr", "blocks", "routing", "mtu", "dns", "single_replica", "policies", "endpoint", "proxy", "chart", "watcher", "image"),
+}
 OF_A_NODE = {
-    *("node", "ready", "cordon", "disk", "kubelet", "cni", "leftover", "kernel", "tunnel", "agent_port", "networkd", "rp_filter", "iptables", "image"),
-    *("unmanaged", "local_data", "budget", "host_port", "static_pod"),
+    *("node", "ready", "cordon", "blocks", "disk", "kubelet", "cni", "leftover", "kernel", "tunnel", "agent_port", "networkd", "rp_filter", "iptables"),
+    *("image", "unmanaged", "local_data", "budget", "host_port", "static_pod"),
 }
 OF_THE_CONTROL_PLANE = {"etcd"}
 
