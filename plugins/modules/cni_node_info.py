@@ -101,6 +101,12 @@ links:
       type: int
   sample:
     - {name: flannel.1, kind: vxlan, mtu: 1450, addresses: [10.244.1.0/32], vni: 1, port: 8472}
+devices:
+  description: The names of the links that Cilium should have as its C(devices), which are those it would choose by itself but for Flannel's.
+  returned: always
+  type: list
+  elements: str
+  sample: [eth0, eth1]
 routes:
   description: The number of IPv4 routes of the main table, by device.
   returned: always

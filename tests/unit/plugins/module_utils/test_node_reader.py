@@ -18,7 +18,8 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.host import C
 from ansible_collections.netops.cni_migration.plugins.modules import cni_node_info
 
 ANSWERS = {
-    "ip -details -json address show": '[{"ifname": "eth1", "mtu": 1500, "addr_info": [{"local": "192.168.10.101", "prefixlen": 24}]}]',
+    "ip -details -json address show": '[{"ifname": "eth1", "flags": ["UP"], "mtu": 1500, "address": "0a:00:27:00:00:01", '
+    '"addr_info": [{"local": "192.168.10.101", "prefixlen": 24}]}]',
     "ip -4 route show": "default via 10.0.2.2 dev eth0\n192.168.10.0/24 dev eth1 proto kernel scope link src 192.168.10.101\n",
     "systemctl is-active kubelet systemd-networkd": "active\nactive\n",
     "kubelet --version": "Kubernetes v1.33.2\n",
@@ -65,6 +66,7 @@ def test_settings_and_tables_are_read_from_their_files(node: SimpleNamespace, tm
     assert (seen["cni_active"], seen["cni_plugins"]) == ("10-flannel.conflist", ["flannel"])
     assert (seen["kubelet"], seen["kubelet_version"], seen["networkd_deletes"]) == ("active", "v1.33.2", ["rules"])
     assert seen["eviction_thresholds"] == {"nodefs.available": "3%"}
+    assert seen["devices"] == ["eth1"]
     assert seen["routed_networks"] == [{"network": "192.168.10.0/24", "device": "eth1"}]
     [nodefs] = [each for each in seen["filesystems"] if each["name"] == "nodefs"]
     assert 0 < nodefs["bytes_free"] <= nodefs["bytes"]
