@@ -32,7 +32,7 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
     pending = hosts(cluster, node_facts)
     found = [
         *on_cluster.membership(cluster, settings, node_facts, pending),
-        *on_cluster.flannel(cluster, pending),
+        *on_cluster.flannel(cluster, settings, node_facts, pending),
         *on_cluster.kube_proxy(cluster, pending),
         *on_cluster.cidr(cluster, settings, node_facts, pending),
         *on_blocks.blocks(cluster, settings, pending),

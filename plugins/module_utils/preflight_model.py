@@ -39,7 +39,7 @@ class Settings:
     ``manifests`` are the objects that Cilium's chart becomes with the values of the start, empty when they are not known; ``chart_error`` is why
     they could not be made. ``images`` are further images that every node needs. ``policies_enforced_in`` are those of Cilium's values with
     which it enforces network policies. ``api_host`` is where Cilium's agents are to reach the API server, and ``control_plane`` names the nodes that
-    are moved one at a time after the others, None when that is not known.
+    are moved one at a time after the others, None when that is not known. ``flannel_namespace`` is what the ending deletes.
     """
 
     pod_cidr: str
@@ -55,6 +55,7 @@ class Settings:
     policies_enforced_in: Sequence[str] = ()
     api_host: str = ""
     control_plane: Sequence[str] | None = None
+    flannel_namespace: str = "kube-flannel"
 
 
 @dataclass(frozen=True)

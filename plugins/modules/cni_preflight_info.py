@@ -87,6 +87,10 @@ options:
       - Without it this is not looked at.
     type: list
     elements: str
+  flannel_namespace:
+    description: Flannel's namespace, which the ending deletes.
+    type: str
+    default: kube-flannel
   policies_enforced_in:
     description: With which of its values Cilium enforces network policies.
     type: list
@@ -187,6 +191,7 @@ OPTIONS = {
     "chart_error": {"type": "str", "default": ""},
     "api_host": {"type": "str", "default": ""},
     "control_plane": {"type": "list", "elements": "str"},
+    "flannel_namespace": {"type": "str", "default": "kube-flannel"},
     "policies_enforced_in": network_policies.ENFORCED_IN,
 }
 
@@ -233,6 +238,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
                 "policies_enforced_in",
                 "api_host",
                 "control_plane",
+                "flannel_namespace",
             )
         },
     )
