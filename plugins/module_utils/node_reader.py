@@ -44,8 +44,8 @@ def collect(cni_config_dir: str) -> dict[str, Any]:
         "devices": devices(routes),
         "routes": node_facts.routes_by_device(routes),
         "routed_networks": node_facts.routed_networks(routes),
-        "udp_ports": node_facts.parse_udp_ports(*_tables("udp")),
-        "tcp_ports": node_facts.parse_listening_ports(*_tables("tcp")),
+        "udp_ports": node_facts.parse_udp_ports(*(read_text(f"/proc/net/udp{suffix}") or "" for suffix in ("", "6"))),
+        "tcp_listeners": node_facts.parse_listeners(run(["ss", "--no-header", "--listening", "--numeric", "--tcp", "--processes"]).stdout),
         "iptables": node_facts.rule_tables(entry.table for entry in purge_host.Node(OWNERS, BACKENDS, FAMILIES, 0).plan().tables),
         "filesystems": filesystems(),
         "eviction_thresholds": node_settings.eviction_thresholds(read_text(f"{_KUBELET_FOLDER}/config.yaml") or ""),
@@ -128,7 +128,3 @@ def cni_configuration(folder: str) -> dict[str, Any]:
     active = node_facts.active_cni_file(names)
     plugins = node_settings.cni_plugins(read_text(os.path.join(folder, active)) or "") if active else []
     return {"cni_files": names, "cni_active": active, "cni_plugins": plugins}
-
-
-def _tables(protocol: str) -> list[str]:
-    return [read_text(f"/proc/net/{protocol}{suffix}") or "" for suffix in ("", "6")]

@@ -19,6 +19,7 @@ from ansible_collections.netops.cni_migration.plugins.module_utils import prefli
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_cluster as on_cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_images as on_images
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_node as on_node
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_ports as on_ports
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import LEVELS, Cluster, Finding, Host, Object, Settings, hosts
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_pods import pods
 
@@ -66,7 +67,7 @@ def of_node(host: Host, cluster: Cluster, settings: Settings) -> Iterator[Findin
     yield from on_node.leftover(host, facts, has_cilium=cluster.has_cilium)
     yield from on_node.kernel(host, facts)
     yield from on_node.tunnel(host, facts, settings.tunnel_port, has_cilium=cluster.has_cilium)
-    yield from on_node.agent_port(host, facts, has_cilium=cluster.has_cilium)
+    yield from on_ports.ports(host, facts, cluster, settings)
     yield from on_node.networkd(host, facts)
     yield from on_node.rp_filter(host, facts)
     yield from on_node.iptables(host, facts)

@@ -55,7 +55,7 @@ class Pool:
 
 def pool(settings: Settings) -> Pool | None:
     """The pool by the chart's ConfigMap, None where there is no such or it cannot be understood."""
-    data = next((each.get("data") or {} for each in settings.manifests if each["kind"] == "ConfigMap" and each["metadata"]["name"] == "cilium-config"), {})
+    data = settings.cilium_config
     if data.get("ipam") != CLUSTER_POOL:
         return None
     try:

@@ -40,6 +40,7 @@ class Settings:
     they could not be made. ``images`` are further images that every node needs. ``policies_enforced_in`` are those of Cilium's values with
     which it enforces network policies. ``api_host`` is where Cilium's agents are to reach the API server, and ``control_plane`` names the nodes that
     are moved one at a time after the others, None when that is not known. ``flannel_namespace`` is what the ending deletes.
+    ``monitor_port`` is where the disruption monitor listens on every node, 0 without it.
     """
 
     pod_cidr: str
@@ -56,6 +57,13 @@ class Settings:
     api_host: str = ""
     control_plane: Sequence[str] | None = None
     flannel_namespace: str = "kube-flannel"
+    monitor_port: int = 0
+
+    @property
+    def cilium_config(self) -> Mapping[str, str]:
+        """The data of the ConfigMap by which agents and operator are configured, empty when it is not known."""
+        configs = (each for each in self.manifests if each["kind"] == "ConfigMap" and each["metadata"]["name"] == "cilium-config")
+        return next((each.get("data") or {} for each in configs), {})
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,10 @@ options:
     description: Flannel's namespace, which the ending deletes.
     type: str
     default: kube-flannel
+  monitor_port:
+    description: The TCP port at which the disruption monitor listens on every node, V(0) without it.
+    type: int
+    default: 0
   policies_enforced_in:
     description: With which of its values Cilium enforces network policies.
     type: list
@@ -192,6 +196,7 @@ OPTIONS = {
     "api_host": {"type": "str", "default": ""},
     "control_plane": {"type": "list", "elements": "str"},
     "flannel_namespace": {"type": "str", "default": "kube-flannel"},
+    "monitor_port": {"type": "int", "default": 0},
     "policies_enforced_in": network_policies.ENFORCED_IN,
 }
 
@@ -239,6 +244,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
                 "api_host",
                 "control_plane",
                 "flannel_namespace",
+                "monitor_port",
             )
         },
     )

@@ -110,6 +110,12 @@ def container(image: str = AGENT, policy: str = "IfNotPresent") -> dict[str, Any
     return {"name": "c", "image": image, "imagePullPolicy": policy}
 
 
+def asked_on(health: int, of: dict[str, Any] | None, *ports: int) -> dict[str, Any]:
+    """A container, the agent's by default, that is asked on a port whether it is well and has these others of the host."""
+    probe = {"httpGet": {"host": "127.0.0.1", "path": "/healthz", "port": health}}
+    return {**(of or container()), "livenessProbe": probe, "ports": [{"containerPort": port, "hostPort": port, "protocol": "TCP"} for port in ports]}
+
+
 def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | None = None, watcher: str = "0", **config: str) -> list[dict[str, Any]]:
     """What ``helm template`` makes of Cilium's chart, as far as it is read; ``config`` replaces keys of its ConfigMap, with underscores for dashes."""
     data = {
@@ -126,13 +132,25 @@ def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | No
         {
             "kind": "DaemonSet",
             "metadata": {"name": "cilium"},
-            "spec": {"template": {"spec": {"initContainers": [container(), container()], "containers": [agent or container()]}}},
+            "spec": {"template": {"spec": {"hostNetwork": True, "initContainers": [container(), container()], "containers": [asked_on(9879, agent)]}}},
         },
-        {"kind": "Deployment", "metadata": {"name": "cilium-operator"}, "spec": {"template": {"spec": {"containers": [operator or container(OPERATOR)]}}}},
+        {
+            "kind": "Deployment",
+            "metadata": {"name": "cilium-operator"},
+            "spec": {"template": {"spec": {"hostNetwork": True, "containers": [asked_on(9234, operator or container(OPERATOR), 9963)]}}},
+        },
     ]
 
 
-SETTINGS = Settings(pod_cidr="10.245.0.0/16", tunnel_port=8473, evict=EvictionPolicy(), images=[NETSHOOT], manifests=manifests(), api_host=ADDRESSES["k8s-ctr"])
+SETTINGS = Settings(
+    pod_cidr="10.245.0.0/16",
+    tunnel_port=8473,
+    evict=EvictionPolicy(),
+    images=[NETSHOOT],
+    manifests=manifests(),
+    api_host=ADDRESSES["k8s-ctr"],
+    monitor_port=9470,
+)
 
 
 def link(name: str, kind: str = "", mtu: int = 1500, addresses: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -164,7 +182,7 @@ def facts(name: str = "k8s-w1", *links: dict[str, Any], **changes: Any) -> dict[
             {"network": "10.244.0.0/24", "device": "flannel.1"},
         ],
         "udp_ports": [8472],
-        "tcp_ports": [22, 10248, 10249, 10250, 10256],
+        "tcp_listeners": [{"port": 22, "process": "sshd (612)"}, {"port": 10250, "process": "kubelet (1024)"}],
         "iptables": {"nft": {"ipv4 filter": 21, "ipv4 nat": None, "ipv6 filter": 9}, "legacy": {}},
         "filesystems": [
             {"name": "nodefs", "path": "/var/lib/kubelet", "bytes": 40 * GIB, "bytes_free": 20 * GIB, "inodes": 2_600_000, "inodes_free": 2_300_000},

@@ -109,11 +109,12 @@ def test_every_option_reaches_the_checks(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "chart_error": "Error: no such chart",
         "node_facts": all_facts(k8s_w1=facts("k8s-w1", kubelet="failed")),
         "flannel_namespace": "net",
+        "monitor_port": 10250,
     }
     with api.running(tmp_path) as kubeconfig:
         found = result(monkeypatch, options(kubeconfig, **changes))
     noted = {each["check"] for each in found["findings"] if each["level"] != "ok"}
-    assert noted == {"cidr", "cni", "tunnel", "routing", "image", "chart", "kubelet"}
+    assert noted == {"cidr", "cni", "tunnel", "routing", "image", "chart", "kubelet", "ports"}
 
 
 def test_an_api_server_that_is_away_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
