@@ -20,6 +20,7 @@ from ansible_collections.netops.cni_migration.plugins.module_utils import prefli
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_images as on_images
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_node as on_node
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_ports as on_ports
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_values as on_values
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import LEVELS, Cluster, Finding, Host, Object, Settings, hosts
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_pods import pods
 
@@ -44,6 +45,7 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
         *on_cluster.dns(cluster, pending),
         *on_cluster.single_replica(cluster, pending),
         *(on_policies.findings(cluster.policies, settings.policies_enforced_in) if cluster.policies is not None and pending else ()),
+        *on_values.values(cluster, settings, pending),
         *on_images.chart(cluster, settings, pending),
         *on_images.watcher(settings, pending),
         *on_images.images(cluster, settings, pending),

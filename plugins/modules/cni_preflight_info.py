@@ -101,6 +101,14 @@ options:
     elements: str
     choices: [initial, final]
     default: [final]
+  values_initial:
+    description: The chart's values while both networks run. Without them values are not looked at.
+    type: dict
+    default: {}
+  values_final:
+    description: The chart's values in the end.
+    type: dict
+    default: {}
 seealso:
   - module: netops.cni_migration.cni_node_info
   - module: netops.cni_migration.cni_migrate_node
@@ -198,6 +206,8 @@ OPTIONS = {
     "flannel_namespace": {"type": "str", "default": "kube-flannel"},
     "monitor_port": {"type": "int", "default": 0},
     "policies_enforced_in": network_policies.ENFORCED_IN,
+    "values_initial": {"type": "dict", "default": {}},
+    "values_final": {"type": "dict", "default": {}},
 }
 
 
@@ -245,6 +255,8 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
                 "control_plane",
                 "flannel_namespace",
                 "monitor_port",
+                "values_initial",
+                "values_final",
             )
         },
     )

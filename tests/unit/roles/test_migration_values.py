@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
+from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import Cluster, Settings
+from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_values import values as check
+
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "cilium_migration"
 DEVICES = {"k8s-ctr": ["eth0", "eth1"], "k8s-w1": ["eth0", "eth1"], "k8s-w2": ["ens3"]}
@@ -27,6 +31,12 @@ CASES: dict[str, dict[str, Any]] = {
     "a string": {"__cilium_migration_status": {"release": {"installed": True, "values": {"devices": "eth1"}}}, "hosts": "k8s-w1"},
     "made without": {"__cilium_migration_status": {"release": {"installed": True, "values": {"MTU": 1450}}}},
     "of the site's own": {"__cilium_migration_status": NOTHING_YET, "cilium_migration_values_extra": {"devices": ["bond0"]}},
+    "tunnel": {
+        "__cilium_migration_status": NOTHING_YET,
+        "cilium_migration_values_extra": {"routingMode": "tunnel", "autoDirectNodeRoutes": False},
+    },
+    "without kube-proxy at once": {"__cilium_migration_status": NOTHING_YET, "cilium_migration_values_extra": {"kubeProxyReplacement": True}},
+    "with kube-proxy for ever": {"__cilium_migration_status": NOTHING_YET, "cilium_migration_values_extra": {"kubeProxyReplacement": False}},
     "runbook": {"__cilium_migration_status": NOTHING_YET, "cilium_migration_profile": "runbook"},
 }
 
@@ -86,3 +96,12 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
 )
 def test_devices_are_the_nodes_own_links_in_both_phases(values: dict[str, dict[str, Any]], case: str, devices: list[str] | None) -> None:
     assert [values[case][phase].get("devices") for phase in ("initial", "final")] == [devices, devices]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_preflight_accepts_the_values_of_the_role(values: dict[str, dict[str, Any]], case: str) -> None:
+    told = {"values_initial": values[case]["initial"], "values_final": values[case]["final"]}
+    settings = Settings(pod_cidr="10.245.0.0/16", tunnel_port=8473, evict=EvictionPolicy(), **told)
+    flannel = {"metadata": {"name": "kube-flannel-ds", "namespace": "kube-flannel", "labels": {"app": "flannel"}}}
+    found = [each.level for each in check(Cluster(nodes=[], daemonsets=[flannel]), settings, [])]
+    assert found == ["refused" if "kube-proxy" in case else "ok"]

@@ -142,6 +142,20 @@ def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | No
     ]
 
 
+# The values of the lossless profile, as far as they are read.
+VALUES: dict[str, Any] = {
+    "operator": {"rollOutPods": True, "unmanagedPodWatcher": {"restart": False}},
+    "rollOutCiliumPods": True,
+    "routingMode": "native",
+    "autoDirectNodeRoutes": True,
+    "tunnelPort": 8473,
+    "cni": {"customConf": True, "uninstall": False},
+    "ipam": {"mode": "cluster-pool", "operator": {"clusterPoolIPv4PodCIDRList": ["10.245.0.0/16"]}},
+    "bpf": {"hostLegacyRouting": True},
+    "k8sServiceHost": ADDRESSES["k8s-ctr"],
+}
+FINAL_VALUES = {**VALUES, "cni": {"customConf": False, "uninstall": False}, "bpf": {"hostLegacyRouting": False}, "kubeProxyReplacement": True}
+
 SETTINGS = Settings(
     pod_cidr="10.245.0.0/16",
     tunnel_port=8473,
@@ -150,6 +164,8 @@ SETTINGS = Settings(
     manifests=manifests(),
     api_host=ADDRESSES["k8s-ctr"],
     monitor_port=9470,
+    values_initial=VALUES,
+    values_final=FINAL_VALUES,
 )
 
 

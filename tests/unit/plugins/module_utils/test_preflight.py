@@ -29,7 +29,8 @@ from preflight_objects import (
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight
 
 OF_THE_CLUSTER = {
-    *("cni", "kube_proxy", "cidr", "blocks", "routing", "mtu", "dns", "single_replica", "policies", "endpoint", "proxy", "chart", "watcher", "image"),
+    *("cni", "kube_proxy", "cidr", "blocks", "routing", "mtu", "dns", "single_replica", "policies", "endpoint", "proxy", "values", "chart", "watcher"),
+    "image",
 }
 OF_A_NODE = {
     *("node", "ready", "cordon", "blocks", "disk", "kubelet", "cni", "leftover", "kernel", "tunnel", "ports", "networkd", "rp_filter", "iptables"),
