@@ -40,7 +40,8 @@ class Settings:
     they could not be made. ``images`` are further images that every node needs. ``policies_enforced_in`` are those of Cilium's values with
     which it enforces network policies. ``api_host`` is where Cilium's agents are to reach the API server, and ``control_plane`` names the nodes that
     are moved one at a time after the others, None when that is not known. ``flannel_namespace`` is what the ending deletes.
-    ``monitor_port`` is where the disruption monitor listens on every node, 0 without it. ``values_initial`` and
+    ``monitor_port`` is where the disruption monitor listens on every node, 0 without it. ``host_ports_served`` is whether the agents serve host ports on
+    nodes that were moved, before the ending. ``values_initial`` and
     ``values_final`` are the chart's values while both networks run, and in the end; empty when they are not known.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     control_plane: Sequence[str] | None = None
     flannel_namespace: str = "kube-flannel"
     monitor_port: int = 0
+    host_ports_served: bool = False
     values_initial: Object = field(default_factory=dict)
     values_final: Object = field(default_factory=dict)
 

@@ -101,6 +101,10 @@ options:
     elements: str
     choices: [initial, final]
     default: [final]
+  host_ports_served:
+    description: Whether the agents serve host ports on nodes that were moved, before the ending.
+    type: bool
+    default: false
   values_initial:
     description: The chart's values while both networks run. Without them values are not looked at.
     type: dict
@@ -206,6 +210,7 @@ OPTIONS = {
     "flannel_namespace": {"type": "str", "default": "kube-flannel"},
     "monitor_port": {"type": "int", "default": 0},
     "policies_enforced_in": network_policies.ENFORCED_IN,
+    "host_ports_served": {"type": "bool", "default": False},
     "values_initial": {"type": "dict", "default": {}},
     "values_final": {"type": "dict", "default": {}},
 }
@@ -255,6 +260,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
                 "control_plane",
                 "flannel_namespace",
                 "monitor_port",
+                "host_ports_served",
                 "values_initial",
                 "values_final",
             )
