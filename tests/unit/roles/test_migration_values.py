@@ -5,22 +5,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from role_variables import evaluated
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import Cluster, Settings
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_values import values as check
-
-ROOT = Path(__file__).resolve().parents[3]
-ROLE = ROOT / "roles" / "cilium_migration"
-DEVICES = {"k8s-ctr": ["eth0", "eth1"], "k8s-w1": ["eth0", "eth1"], "k8s-w2": ["ens3"]}
 
 NOTHING_YET: dict[str, Any] = {"release": {"installed": False, "values": {}}}
 CASES: dict[str, dict[str, Any]] = {
@@ -41,44 +33,11 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def plays(folder: Path) -> list[dict[str, Any]]:
-    """For each case a play that writes both sets of values to a file of its name."""
-    facts = {"name": "{{ inventory_hostname }}", "facts": {"links": [], "devices": "{{ devices }}"}}
-    told = "{{ {'initial': __cilium_migration_values.initial, 'final': __cilium_migration_values.final} | to_json }}"
-    return [
-        {
-            "name": f"Tell the values: {name}",
-            "hosts": case.get("hosts", "all"),
-            "gather_facts": False,
-            "vars_files": [str(ROLE / "defaults" / "main.yml"), str(folder / f"{name}.vars"), str(ROLE / "vars" / "main.yml")],
-            "tasks": [
-                {"name": "Know the node", "ansible.builtin.set_fact": {"__cilium_migration_facts": facts}},
-                {"name": "Tell", "ansible.builtin.copy": {"content": told, "dest": str(folder / name), "mode": "0600"}, "run_once": True},
-            ],
-        }
-        for name, case in CASES.items()
-    ]
-
-
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """By case, the values of both phases."""
-    folder = tmp_path_factory.mktemp("values")
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_host": "192.168.10.100"}
-    hosts = {name: {**here, "devices": devices} for name, devices in DEVICES.items()}
-    (folder / "hosts.json").write_text(json.dumps({"control_plane": {"hosts": {"k8s-ctr": {}}}, "all": {"hosts": hosts}}), encoding="utf-8")
-    for name, case in CASES.items():
-        (folder / f"{name}.vars").write_text(json.dumps(case), encoding="utf-8")
-    (folder / "play.json").write_text(json.dumps(plays(folder)), encoding="utf-8")
-    result = subprocess.run(
-        (str(Path(sys.executable).parent / "ansible-playbook"), "--inventory", str(folder / "hosts.json"), str(folder / "play.json")),
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in CASES}
+    both = "{'initial': __cilium_migration_values.initial, 'final': __cilium_migration_values.final}"
+    return evaluated(tmp_path_factory.mktemp("values"), CASES, both)
 
 
 @pytest.mark.parametrize(
