@@ -11,8 +11,9 @@ version_added: "1.0.0"
 author:
   - netops.cni_migration authors (@netops)
 description:
-  - Asks Vagrant for its machines and adds each of them as a host, with its state in Vagrant's words as C(vagrant_state). One that runs gets the address, the port, the user and the private key
-    that C(vagrant ssh-config) names. One that does not run gets none of it, and a warning says so.
+  - Asks Vagrant for its machines and adds each of them as a host, with its state in Vagrant's words as C(vagrant_state).
+  - One that runs gets the address, the port, the user and the private key that C(vagrant ssh-config) names. One that does not run gets none of
+    it, and a warning says so.
   - The address is the one by which Vagrant reaches the machine, which with VirtualBox is a forwarded port of this host. Where a cluster
     has another, name it in C(cni_migration_node_ip).
   - Its host key is taken on the first connection, kept beside the machine's private key, and no other is accepted from then on.
