@@ -11,8 +11,9 @@ version_added: "1.0.0"
 author:
   - netops.cni_migration authors (@netops)
 description:
-  - Asks Vagrant for its machines and adds each of them as a host. One that runs gets the address, the port, the user and the private key
-    that C(vagrant ssh-config) names. One that does not run gets none of it, and a warning says so.
+  - Asks Vagrant for its machines and adds each of them as a host, with its state in Vagrant's words as C(vagrant_state).
+  - One that runs gets the address, the port, the user and the private key that C(vagrant ssh-config) names. One that does not run gets none of
+    it, and a warning says so.
   - The address is the one by which Vagrant reaches the machine, which with VirtualBox is a forwarded port of this host. Where a cluster
     has another, name it in C(cni_migration_node_ip).
   - Its host key is taken on the first connection, kept beside the machine's private key, and no other is accepted from then on.
@@ -69,8 +70,9 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         states = vagrant.machine_states(self._ask("status", "--machine-readable"))
-        for name in states:
+        for name, state in states.items():
             self.inventory.add_host(name)
+            self.inventory.set_variable(name, "vagrant_state", state)
         running = [name for name, state in states.items() if state == vagrant.RUNNING]
         if len(running) < len(states):
             others = ", ".join(f"{name} is {state}" for name, state in states.items() if state != vagrant.RUNNING)

@@ -22,6 +22,7 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.node_state im
 Object = Mapping[str, Any]
 
 FLANNEL_CONFIG_MAP = "kube-flannel-cfg"
+FLANNEL_LABEL = "app=flannel"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
 
@@ -47,9 +48,15 @@ def is_dns(pod: Object) -> bool:
     return labels.get("k8s-app") == "kube-dns" and not eviction.is_finished(pod) and not eviction.is_terminating(pod)
 
 
+def is_flannel(daemonset: Object) -> bool:
+    """Whether the DaemonSet is Flannel's: by the label that its chart and its manifest both set."""
+    key, _equals, value = FLANNEL_LABEL.partition("=")
+    return (daemonset["metadata"].get("labels") or {}).get(key) == value
+
+
 def flannel_daemonset(daemonsets: Iterable[Object]) -> Object | None:
-    """Flannel's DaemonSet: by the label that its chart and its manifest both set."""
-    return next((item for item in daemonsets if (item["metadata"].get("labels") or {}).get("app") == "flannel"), None)
+    """Flannel's DaemonSet."""
+    return next(filter(is_flannel, daemonsets), None)
 
 
 def flannel_network(config: Object | None) -> str:

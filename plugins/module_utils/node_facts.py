@@ -21,7 +21,7 @@ CNI_CONFIG_SUFFIXES = (".conf", ".conflist", ".json")
 """What libcni takes for a configuration (containernetworking/cni, libcni/conf.go, ``ConfFiles``)."""
 
 _DEVICE = re.compile(r"\bdev (\S+)")
-_LISTENING = "0A"
+_USER = re.compile(r'users:\(\("([^"]*)",pid=(\d+)')
 _TUNNELS = ("vxlan", "geneve")
 
 
@@ -58,22 +58,27 @@ def parse_udp_ports(*tables: str) -> list[int]:
     A line is ``sl local_address rem_address st ...`` with ``local_address`` as hexadecimal ``address:port``
     (Linux, Documentation/networking/proc_net_tcp.rst; udp has the same columns).
     """
-    return _local_ports(tables)
-
-
-def parse_listening_ports(*tables: str) -> list[int]:
-    """The local ports that are listened on, from ``/proc/net/tcp`` and ``/proc/net/tcp6``."""
-    return _local_ports(tables, state=_LISTENING)
-
-
-def _local_ports(tables: Iterable[str], state: str = "") -> list[int]:
     ports = set()
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
-            if len(fields) > 3 and ":" in fields[1] and state in ("", fields[3]):
+            if len(fields) > 3 and ":" in fields[1]:
                 ports.add(int(fields[1].rsplit(":", 1)[1], 16))
     return sorted(ports)
+
+
+def parse_listeners(text: str) -> list[dict[str, Any]]:
+    """Who listens where, from the output of ``ss --no-header --listening --numeric --tcp --processes``: each port once, as ``{port, process}``.
+
+    A line is ``LISTEN 0 4096 127.0.0.1:10248 0.0.0.0:* users:(("kubelet",pid=1024,fd=9))``, without the last column where no process has the socket.
+    """
+    found: dict[int, str] = {}
+    for line in text.splitlines():
+        port = line.split()[3].rpartition(":")[2]
+        user = _USER.search(line)
+        if port.isdecimal() and not found.get(int(port)):
+            found[int(port)] = f"{user[1]} ({user[2]})" if user else ""
+    return [{"port": port, "process": found[port]} for port in sorted(found)]
 
 
 def active_cni_file(names: Iterable[str]) -> str:

@@ -10,9 +10,11 @@ import gzip
 import os
 import platform
 import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import node_facts, node_settings, purge_host
+from ansible_collections.netops.cni_migration.plugins.module_utils import cilium_devices, node_facts, node_settings, purge_host
 from ansible_collections.netops.cni_migration.plugins.module_utils.host import HostError, read_text, run
 from ansible_collections.netops.cni_migration.plugins.module_utils.ownership import OWNERS
 from ansible_collections.netops.cni_migration.plugins.module_utils.ruleset import BACKENDS, FAMILIES
@@ -39,10 +41,11 @@ def collect(cni_config_dir: str) -> dict[str, Any]:
         "networkd_deletes": networkd_deletes() if units["systemd-networkd"] == "active" else [],
         "rp_filter": int(read_text("/proc/sys/net/ipv4/conf/all/rp_filter") or 0),
         "links": links(),
+        "devices": devices(routes),
         "routes": node_facts.routes_by_device(routes),
         "routed_networks": node_facts.routed_networks(routes),
-        "udp_ports": node_facts.parse_udp_ports(*_tables("udp")),
-        "tcp_ports": node_facts.parse_listening_ports(*_tables("tcp")),
+        "udp_ports": node_facts.parse_udp_ports(*(read_text(f"/proc/net/udp{suffix}") or "" for suffix in ("", "6"))),
+        "tcp_listeners": node_facts.parse_listeners(run(["ss", "--no-header", "--listening", "--numeric", "--tcp", "--processes"]).stdout),
         "iptables": node_facts.rule_tables(entry.table for entry in purge_host.Node(OWNERS, BACKENDS, FAMILIES, 0).plan().tables),
         "filesystems": filesystems(),
         "eviction_thresholds": node_settings.eviction_thresholds(read_text(f"{_KUBELET_FOLDER}/config.yaml") or ""),
@@ -83,9 +86,18 @@ def networkd_deletes() -> list[str]:
 
 def links() -> list[dict[str, Any]]:
     """The network links."""
+    return _of_links(node_facts.parse_links)
+
+
+def devices(routes: Sequence[str]) -> list[str]:
+    """Those of them that Cilium should have as its devices."""
+    return _of_links(partial(cilium_devices.devices, routes=routes, kernel=platform.release()))
+
+
+def _of_links(parse: Callable[[str], list[Any]]) -> list[Any]:
     result = run(["ip", "-details", "-json", "address", "show"])
     try:
-        return node_facts.parse_links(result.stdout)
+        return parse(result.stdout)
     except ValueError as exc:
         raise HostError(f"cannot understand what ip prints: {exc}", cmd=list(result.cmd), rc=0, stdout=result.stdout, stderr=result.stderr) from exc
 
@@ -116,7 +128,3 @@ def cni_configuration(folder: str) -> dict[str, Any]:
     active = node_facts.active_cni_file(names)
     plugins = node_settings.cni_plugins(read_text(os.path.join(folder, active)) or "") if active else []
     return {"cni_files": names, "cni_active": active, "cni_plugins": plugins}
-
-
-def _tables(protocol: str) -> list[str]:
-    return [read_text(f"/proc/net/{protocol}{suffix}") or "" for suffix in ("", "6")]

@@ -15,9 +15,12 @@ from dataclasses import asdict
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import network_policies as on_policies
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_api as on_api
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_blocks as on_blocks
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_cluster as on_cluster
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_images as on_images
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_node as on_node
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_ports as on_ports
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight_values as on_values
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_model import LEVELS, Cluster, Finding, Host, Object, Settings, hosts
 from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_pods import pods
 
@@ -31,9 +34,10 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
     pending = hosts(cluster, node_facts)
     found = [
         *on_cluster.membership(cluster, settings, node_facts, pending),
-        *on_cluster.flannel(cluster, pending),
+        *on_cluster.flannel(cluster, settings, node_facts, pending),
         *on_cluster.kube_proxy(cluster, pending),
         *on_cluster.cidr(cluster, settings, node_facts, pending),
+        *on_blocks.blocks(cluster, settings, pending),
         *on_cluster.routing(cluster, settings, node_facts, pending),
         *on_cluster.mtu(cluster, node_facts, pending),
         *on_api.endpoint(cluster, settings, pending),
@@ -41,6 +45,7 @@ def findings(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Obje
         *on_cluster.dns(cluster, pending),
         *on_cluster.single_replica(cluster, pending),
         *(on_policies.findings(cluster.policies, settings.policies_enforced_in) if cluster.policies is not None and pending else ()),
+        *on_values.values(cluster, settings, pending),
         *on_images.chart(cluster, settings, pending),
         *on_images.watcher(settings, pending),
         *on_images.images(cluster, settings, pending),
@@ -54,6 +59,7 @@ def of_node(host: Host, cluster: Cluster, settings: Settings) -> Iterator[Findin
     facts = host.facts
     yield from on_node.ready(host)
     yield from on_node.cordon(host)
+    yield from on_blocks.block(host, cluster, settings)
     yield from on_images.disk(host, facts, settings)
     if facts is None:
         return
@@ -63,7 +69,7 @@ def of_node(host: Host, cluster: Cluster, settings: Settings) -> Iterator[Findin
     yield from on_node.leftover(host, facts, has_cilium=cluster.has_cilium)
     yield from on_node.kernel(host, facts)
     yield from on_node.tunnel(host, facts, settings.tunnel_port, has_cilium=cluster.has_cilium)
-    yield from on_node.agent_port(host, facts, has_cilium=cluster.has_cilium)
+    yield from on_ports.ports(host, facts, cluster, settings)
     yield from on_node.networkd(host, facts)
     yield from on_node.rp_filter(host, facts)
     yield from on_node.iptables(host, facts)

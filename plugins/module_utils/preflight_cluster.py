@@ -38,14 +38,17 @@ OTHER_CNI_DAEMONSETS = {
 }
 """The DaemonSets by which the manifests of other CNIs are known."""
 
+UNDELETABLE = ("default", "kube-public", "kube-system")
+"""Namespaces that the API server refuses to delete (its admission plugin NamespaceLifecycle)."""
+
 MEASURED_BACKEND = "vxlan"
 """The backend of Flannel that this migration was measured with."""
 
 _FOREIGN_TO_NODE_NETWORK = re.compile(r"^(lo|cni0|flannel.*|cilium_.*|lxc.*|docker0|nodelocaldns|kube-ipvs0)$")
 
 
-def flannel(cluster: Cluster, pending: Sequence[Host]) -> Iterator[Finding]:
-    """Flannel must be the cluster's CNI, unless a migration has removed it; no third one may be there."""
+def flannel(cluster: Cluster, settings: Settings, node_facts: Mapping[str, Object], pending: Sequence[Host]) -> Iterator[Finding]:
+    """Flannel must be the cluster's CNI, unless a migration has removed it, and alone in its namespace; no third one may be there."""
     found = status.flannel_daemonset(cluster.daemonsets)
     names = [item["metadata"]["name"] for item in cluster.daemonsets]
     others = [OTHER_CNI_DAEMONSETS[name] for name in names if name in OTHER_CNI_DAEMONSETS]
@@ -55,8 +58,12 @@ def flannel(cluster: Cluster, pending: Sequence[Host]) -> Iterator[Finding]:
         for name in others:
             yield Finding("cni", REFUSED, f"{name} runs in this cluster", "only Flannel can be migrated; remove the other CNI first")
         if found is None and not begun:
-            seen = ", ".join(others) or ("Cilium" if cluster.has_cilium else "no CNI")
-            yield Finding("cni", REFUSED, f"Flannel was not found; found {seen}", "this migration starts from Flannel; check the kubeconfig")
+            seen = ", ".join(others) or ("Cilium" if cluster.has_cilium else "no CNI by a DaemonSet")
+            traces = _traces(node_facts)
+            advice = f"only one that is a DaemonSet with the label {status.FLANNEL_LABEL} can be migrated" if traces else "check the kubeconfig"
+            yield Finding("cni", REFUSED, f"Flannel was not found; found {seen}{traces}", f"this migration starts from Flannel; {advice}")
+        if found is not None:
+            yield from _home(found, cluster, settings)
         backend = status.flannel_backend(cluster.flannel_config)
         if found is not None and backend not in ("", MEASURED_BACKEND):
             advice = f"the migration was measured with {MEASURED_BACKEND} only: try it on a cluster that does not matter first"
@@ -67,6 +74,35 @@ def flannel(cluster: Cluster, pending: Sequence[Host]) -> Iterator[Finding]:
 
     fact = "Flannel was removed by this migration" if found is None else f"DaemonSet {eviction.pod_name(found)} is the only CNI"
     return judged("cni", problems(), fact)
+
+
+def _traces(node_facts: Mapping[str, Object]) -> str:
+    """What of Flannel is on nodes although no DaemonSet runs it, in words; empty where there is nothing."""
+    marks = {
+        node: [name for name in (*(link["name"] for link in facts["links"]), *facts["cni_files"]) if "flannel" in name] for node, facts in node_facts.items()
+    }
+    nodes = [node for node, names in marks.items() if names]
+    if not nodes:
+        return ""
+    return f", but {marks[nodes[0]][0]} on {nodes[0]}" + (f" and {counted(len(nodes) - 1, 'other node')}" if len(nodes) > 1 else "")
+
+
+def _home(found: Object, cluster: Cluster, settings: Settings) -> Iterator[Finding]:
+    """The ending deletes a namespace with all that is in it: that has to be Flannel's, and Flannel's alone."""
+    namespace, name = found["metadata"]["namespace"], eviction.pod_name(found)
+    if namespace in UNDELETABLE:
+        advice = "move Flannel into one of its own first: its present manifest has kube-flannel"
+        yield Finding("cni", REFUSED, f"DaemonSet {name} is in a namespace that nobody can delete", advice)
+    elif namespace != settings.flannel_namespace:
+        fact = f"DaemonSet {name} is not in {settings.flannel_namespace}, the namespace that the ending deletes"
+        yield Finding("cni", REFUSED, fact, f"set cilium_migration_flannel_namespace: {namespace}")
+    else:
+        flannels = {item["metadata"]["name"] for item in cluster.daemonsets if status.is_flannel(item)}
+        inside = [pod for pods in cluster.pods_by_node.values() for pod in pods if pod["metadata"]["namespace"] == namespace]
+        strangers = [pod for pod in inside if (eviction.controller(pod) or {}).get("name") not in flannels]
+        if strangers:
+            fact = f"the ending deletes the namespace {namespace}, and with it {', '.join(sorted(map(eviction.pod_name, strangers)))}"
+            yield Finding("cni", REFUSED, fact, "move what does not belong to Flannel into another namespace first")
 
 
 def kube_proxy(cluster: Cluster, pending: Sequence[Host]) -> Iterator[Finding]:

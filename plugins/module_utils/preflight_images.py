@@ -62,10 +62,9 @@ def chart(cluster: Cluster, settings: Settings, pending: Sequence[Host]) -> Iter
 
 def watcher(settings: Settings, pending: Sequence[Host]) -> Iterator[Finding]:
     """Cilium's operator restarts pods it does not know, again and again, unless it is told not to."""
-    configs = [each for each in settings.manifests if each["kind"] == "ConfigMap" and WATCHER in (each.get("data") or {})]
 
     def problems() -> Iterator[Finding]:
-        interval = configs[0]["data"][WATCHER] if configs else "(unset)"
+        interval = settings.cilium_config.get(WATCHER, "(unset)")
         if interval != "0":
             fact = f"Cilium's operator would restart the pods that are still on Flannel: {WATCHER} is {interval}"
             yield Finding("watcher", REFUSED, fact, "set operator.unmanagedPodWatcher.restart: false in the values; see cilium_migration_values_extra")

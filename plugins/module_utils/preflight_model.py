@@ -39,7 +39,10 @@ class Settings:
     ``manifests`` are the objects that Cilium's chart becomes with the values of the start, empty when they are not known; ``chart_error`` is why
     they could not be made. ``images`` are further images that every node needs. ``policies_enforced_in`` are those of Cilium's values with
     which it enforces network policies. ``api_host`` is where Cilium's agents are to reach the API server, and ``control_plane`` names the nodes that
-    are moved one at a time after the others, None when that is not known.
+    are moved one at a time after the others, None when that is not known. ``flannel_namespace`` is what the ending deletes.
+    ``monitor_port`` is where the disruption monitor listens on every node, 0 without it. ``host_ports_served`` is whether the agents serve host ports on
+    nodes that were moved, before the ending. ``values_initial`` and
+    ``values_final`` are the chart's values while both networks run, and in the end; empty when they are not known.
     """
 
     pod_cidr: str
@@ -55,6 +58,17 @@ class Settings:
     policies_enforced_in: Sequence[str] = ()
     api_host: str = ""
     control_plane: Sequence[str] | None = None
+    flannel_namespace: str = "kube-flannel"
+    monitor_port: int = 0
+    host_ports_served: bool = False
+    values_initial: Object = field(default_factory=dict)
+    values_final: Object = field(default_factory=dict)
+
+    @property
+    def cilium_config(self) -> Mapping[str, str]:
+        """The data of the ConfigMap by which agents and operator are configured, empty when it is not known."""
+        configs = (each for each in self.manifests if each["kind"] == "ConfigMap" and each["metadata"]["name"] == "cilium-config")
+        return next((each.get("data") or {} for each in configs), {})
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,6 @@ EQUIVALENT_KERNEL = re.compile(r"4\.18\.0-(\d+)\..*el8")
 EQUIVALENT_BUILD = 372
 """That of RHEL 8.6, which the same page calls equivalent."""
 
-AGENT_PORTS = {4240: "health checks of the nodes", 9879: "its own health", 9890: "its debugger"}
-"""TCP ports of the host that every agent listens on (the same page, Firewall Rules)."""
-
 STRICT = 1
 
 
@@ -165,19 +162,6 @@ def tunnel(host: Host, facts: Object, port: int, *, has_cilium: bool) -> Iterato
 
     fact = "no other tunnel uses UDP port" if has_cilium else "nothing uses UDP port"
     return judged("tunnel", problems(), f"{fact} {port}", host.name)
-
-
-def agent_port(host: Host, facts: Object, *, has_cilium: bool) -> Iterator[Finding]:
-    """Ports of the host that the agent cannot do without."""
-
-    def problems() -> Iterator[Finding]:
-        # Where Cilium is already, it is the agent that listens.
-        for port in () if has_cilium else sorted(AGENT_PORTS.keys() & set(facts["tcp_ports"])):
-            fact = f"TCP port {port} is in use, which Cilium's agent needs for {AGENT_PORTS[port]}"
-            yield Finding("agent_port", REFUSED, fact, f"stop what listens there: ss -lntp sport = :{port}", host.name)
-
-    ports = ", ".join(map(str, AGENT_PORTS))
-    return judged("agent_port", problems(), f"nothing {'but Cilium ' if has_cilium else ''}listens on the TCP ports {ports}", host.name)
 
 
 def networkd(host: Host, facts: Object) -> Iterator[Finding]:

@@ -20,6 +20,9 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.preflight_mod
     judged,
 )
 
+NODE_PORTS = "30000,32767"
+"""The range of NodePorts where Cilium's chart says nothing of it. A host port in it is left out (cilium 1.17.6, pkg/k8s/watchers/pod.go)."""
+
 
 def pods(host: Host, cluster: Cluster, settings: Settings) -> Iterator[Finding]:
     """Every line about the node's pods."""
@@ -29,7 +32,7 @@ def pods(host: Host, cluster: Cluster, settings: Settings) -> Iterator[Finding]:
     yield from judged("unmanaged", _unmanaged(host, leaving, settings), f"of {number} to be evicted each has a controller", host.name)
     yield from judged("local_data", _local_data(host, leaving, settings), f"of {number} to be evicted none keeps data in an emptyDir", host.name)
     yield from judged("budget", _budgets(host, leaving, cluster, settings), f"of {number} to be evicted no budget holds any back", host.name)
-    yield from judged("host_port", _host_ports(host, here), f"of {counted(len(here), 'pod')} none uses a host port", host.name)
+    yield from judged("host_port", _host_ports(host, here, settings), f"of {counted(len(here), 'pod')} none uses a host port", host.name)
     yield from judged("static_pod", _static_pods(host, here, settings), _static_fact(here), host.name)
 
 
@@ -91,12 +94,20 @@ def _blocking(host: Host, budget: Object, pod: str, settings: Settings) -> Findi
     return Finding("budget", _level(settings.accept_blocking_budgets), fact, f"add replicas or relax the budget; {_ACCEPT}", host.name)
 
 
-def _host_ports(host: Host, here: Iterable[Object]) -> Iterator[Finding]:
+def _host_ports(host: Host, here: Iterable[Object], settings: Settings) -> Iterator[Finding]:
+    """On Flannel the plugin portmap serves them; Cilium does it in place of kube-proxy, and by its own programs."""
+    first, last = settings.cilium_config.get("node-port-range", NODE_PORTS).split(",")
+    if settings.host_ports_served:
+        otherwise = "Cilium serves it from the move of its node on, at the addresses of its devices: nobody measured that, so ask for it after the first node"
+    else:
+        otherwise = "nothing serves host ports between the move of its node and the ending"
     for pod in here:
         ports = host_ports(pod)
         if ports:
+            lost = any(int(first) <= port <= int(last) for port in ports)
+            never = f"Cilium serves none among its NodePorts ({first}-{last}), and after the move of its node nothing else does: choose another"
             fact = f"pod {eviction.pod_name(pod)} uses host port {', '.join(map(str, ports))}"
-            yield Finding("host_port", WARNING, fact, "nothing serves host ports between the move of its node and the ending", host.name)
+            yield Finding("host_port", WARNING, fact, never if lost else otherwise, host.name)
 
 
 def host_ports(pod: Object) -> list[int]:

@@ -101,6 +101,12 @@ links:
       type: int
   sample:
     - {name: flannel.1, kind: vxlan, mtu: 1450, addresses: [10.244.1.0/32], vni: 1, port: 8472}
+devices:
+  description: The names of the links that Cilium should have as its C(devices), which are those it would choose by itself but for Flannel's.
+  returned: always
+  type: list
+  elements: str
+  sample: [eth0, eth1]
 routes:
   description: The number of IPv4 routes of the main table, by device.
   returned: always
@@ -126,12 +132,21 @@ udp_ports:
   type: list
   elements: int
   sample: [8472]
-tcp_ports:
+tcp_listeners:
   description: The local TCP ports that are listened on.
   returned: always
   type: list
-  elements: int
-  sample: [22, 10250]
+  elements: dict
+  contains:
+    port:
+      description: The port.
+      type: int
+    process:
+      description: The name of the process that listens, with its ID. Empty where none does, but the kernel itself.
+      type: str
+  sample:
+    - {port: 22, process: sshd (612)}
+    - {port: 10250, process: kubelet (1024)}
 iptables:
   description: By backend, V(nft) and V(legacy), the iptables tables that hold rules, and how many. V(null) is a number that was not counted.
   returned: always

@@ -87,12 +87,32 @@ options:
       - Without it this is not looked at.
     type: list
     elements: str
+  flannel_namespace:
+    description: Flannel's namespace, which the ending deletes.
+    type: str
+    default: kube-flannel
+  monitor_port:
+    description: The TCP port at which the disruption monitor listens on every node, V(0) without it.
+    type: int
+    default: 0
   policies_enforced_in:
     description: With which of its values Cilium enforces network policies.
     type: list
     elements: str
     choices: [initial, final]
     default: [final]
+  host_ports_served:
+    description: Whether the agents serve host ports on nodes that were moved, before the ending.
+    type: bool
+    default: false
+  values_initial:
+    description: The chart's values while both networks run. Without them values are not looked at.
+    type: dict
+    default: {}
+  values_final:
+    description: The chart's values in the end.
+    type: dict
+    default: {}
 seealso:
   - module: netops.cni_migration.cni_node_info
   - module: netops.cni_migration.cni_migrate_node
@@ -187,7 +207,12 @@ OPTIONS = {
     "chart_error": {"type": "str", "default": ""},
     "api_host": {"type": "str", "default": ""},
     "control_plane": {"type": "list", "elements": "str"},
+    "flannel_namespace": {"type": "str", "default": "kube-flannel"},
+    "monitor_port": {"type": "int", "default": 0},
     "policies_enforced_in": network_policies.ENFORCED_IN,
+    "host_ports_served": {"type": "bool", "default": False},
+    "values_initial": {"type": "dict", "default": {}},
+    "values_final": {"type": "dict", "default": {}},
 }
 
 
@@ -233,6 +258,11 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
                 "policies_enforced_in",
                 "api_host",
                 "control_plane",
+                "flannel_namespace",
+                "monitor_port",
+                "host_ports_served",
+                "values_initial",
+                "values_final",
             )
         },
     )

@@ -9,7 +9,6 @@ import datetime
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from mortal import AS_SCRIPT, mortal
 
 SCRIPT = Path(__file__).resolve().parents[3] / "roles" / "vm_provision" / "files" / "nspawn" / "endpoint.py"
 FRONT = "127.0.8.9"
@@ -81,7 +81,7 @@ def port() -> int:
 def servers(context: ssl.SSLContext, port: int) -> Iterator[list[ApiServer]]:
     """Two API servers behind the endpoint, of three that it knows."""
     running = [ApiServer(name, address, port, context) for name, address in (("a", "127.0.8.1"), ("b", "127.0.8.2"))]
-    process = subprocess.Popen([sys.executable, str(SCRIPT), FRONT, str(port), "127.0.8.1", "127.0.8.2", "127.0.8.3"])
+    process = subprocess.Popen(mortal(AS_SCRIPT, str(SCRIPT), FRONT, str(port), "127.0.8.1", "127.0.8.2", "127.0.8.3"))
     try:
         yield running
     finally:

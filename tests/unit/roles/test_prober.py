@@ -24,6 +24,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from mortal import mortal
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption import Analysis
 from ansible_collections.netops.cni_migration.plugins.module_utils.disruption_excuses import Scope
@@ -112,7 +113,7 @@ class Cluster:
             "KUBERNETES_SERVICE_HOST": "127.0.3.1",
             "KUBERNETES_SERVICE_PORT": "1",
         }
-        command = (sys.executable, "-c", BOOTSTRAP, str(SCRIPT), kind, str(config_file), str(self.dns.getsockname()[1]))
+        command = mortal(BOOTSTRAP, str(SCRIPT), kind, str(config_file), str(self.dns.getsockname()[1]))
         self.processes[node, name or kind] = subprocess.Popen(command, env={**os.environ, **environment})
 
     def stop(self, node: str, kind: str, number: int = signal.SIGTERM) -> None:

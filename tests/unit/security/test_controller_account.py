@@ -73,6 +73,8 @@ TASKS = {
     "clean_node | Record it on the node": ["get,patch nodes"],
     "evidence | Record on each node that it is told of": ["get,patch nodes"],
     "install_cilium | Read Cilium's live configuration": ["kube-system: get configmaps cilium-config"],
+    "kubeadm_proxy | Read how kubeadm made the cluster": ["kube-system: get configmaps kubeadm-config"],
+    "kubeadm_proxy | Tell kubeadm of kube-proxy": ["kube-system: get,patch configmaps kubeadm-config"],
     "node_config | Look for the definition of CiliumNodeConfig": ["get apiextensions.k8s.io/customresourcedefinitions ciliumnodeconfigs.cilium.io"],
     "node_config | Create the CiliumNodeConfigs": [
         "kube-system: get,create,patch cilium.io/ciliumnodeconfigs cilium-default",

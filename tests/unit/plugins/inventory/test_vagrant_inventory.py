@@ -58,6 +58,7 @@ def test_a_machine_that_does_not_run_is_there_and_named(tmp_path: Path) -> None:
     inventory, said = read(vagrant)
     assert "ansible_host" in inventory["_meta"]["hostvars"]["k8s-ctr"]
     assert "ansible_host" not in inventory["_meta"]["hostvars"]["k8s-w1"]
+    assert [inventory["_meta"]["hostvars"][name]["vagrant_state"] for name in NAMES] == ["running", "poweroff", "not_created"]
     assert inventory["workers"]["hosts"] == ["k8s-w1", "k8s-w2"]
     assert "k8s-w1 is poweroff, k8s-w2 is not_created" in said
     assert vagrant.asked[1:] == ["ssh-config k8s-ctr"]

@@ -34,6 +34,7 @@ def node(name: str, state: str = "", ready: str = "True", control_plane: bool = 
             "conditions": [*calm, {"type": "Ready", "status": ready, "reason": "KubeletReady", "message": message}],
             "addresses": [{"type": "InternalIP", "address": ADDRESSES.get(name, "192.168.10.109")}, {"type": "Hostname", "address": name}],
             "nodeInfo": {"bootID": "b", "kernelVersion": "6.1.0-37-amd64", "containerRuntimeVersion": "containerd://1.7.27"},
+            "capacity": {"cpu": "2", "pods": "110"},
             "images": [
                 {"names": [AGENT.replace(":v1.17.6", "")], "sizeBytes": 247_913_472},
                 {"names": ["quay.io/cilium/operator-generic@sha256:91ac3bf7", OPERATOR], "sizeBytes": 37_281_792},
@@ -109,21 +110,63 @@ def container(image: str = AGENT, policy: str = "IfNotPresent") -> dict[str, Any
     return {"name": "c", "image": image, "imagePullPolicy": policy}
 
 
-def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | None = None, watcher: str = "0") -> list[dict[str, Any]]:
-    """What ``helm template`` makes of Cilium's chart, as far as it is read."""
+def asked_on(health: int, of: dict[str, Any] | None, *ports: int) -> dict[str, Any]:
+    """A container, the agent's by default, that is asked on a port whether it is well and has these others of the host."""
+    probe = {"httpGet": {"host": "127.0.0.1", "path": "/healthz", "port": health}}
+    return {**(of or container()), "livenessProbe": probe, "ports": [{"containerPort": port, "hostPort": port, "protocol": "TCP"} for port in ports]}
+
+
+def manifests(agent: dict[str, Any] | None = None, operator: dict[str, Any] | None = None, watcher: str = "0", **config: str) -> list[dict[str, Any]]:
+    """What ``helm template`` makes of Cilium's chart, as far as it is read; ``config`` replaces keys of its ConfigMap, with underscores for dashes."""
+    data = {
+        "unmanaged-pod-watcher-interval": watcher,
+        "tunnel-port": "8473",
+        "ipam": "cluster-pool",
+        "cluster-pool-ipv4-cidr": "10.245.0.0/16",
+        "cluster-pool-ipv4-mask-size": "24",
+        **{name.replace("_", "-"): value for name, value in config.items()},
+    }
     return [
-        {"kind": "ConfigMap", "metadata": {"name": "cilium-config"}, "data": {"unmanaged-pod-watcher-interval": watcher, "tunnel-port": "8473"}},
+        {"kind": "ConfigMap", "metadata": {"name": "cilium-config"}, "data": data},
         {"kind": "ConfigMap", "metadata": {"name": "cilium-envoy-config"}, "data": {"bootstrap-config.json": "{}"}},
         {
             "kind": "DaemonSet",
             "metadata": {"name": "cilium"},
-            "spec": {"template": {"spec": {"initContainers": [container(), container()], "containers": [agent or container()]}}},
+            "spec": {"template": {"spec": {"hostNetwork": True, "initContainers": [container(), container()], "containers": [asked_on(9879, agent)]}}},
         },
-        {"kind": "Deployment", "metadata": {"name": "cilium-operator"}, "spec": {"template": {"spec": {"containers": [operator or container(OPERATOR)]}}}},
+        {
+            "kind": "Deployment",
+            "metadata": {"name": "cilium-operator"},
+            "spec": {"template": {"spec": {"hostNetwork": True, "containers": [asked_on(9234, operator or container(OPERATOR), 9963)]}}},
+        },
     ]
 
 
-SETTINGS = Settings(pod_cidr="10.245.0.0/16", tunnel_port=8473, evict=EvictionPolicy(), images=[NETSHOOT], manifests=manifests(), api_host=ADDRESSES["k8s-ctr"])
+# The values of the lossless profile, as far as they are read.
+VALUES: dict[str, Any] = {
+    "operator": {"rollOutPods": True, "unmanagedPodWatcher": {"restart": False}},
+    "rollOutCiliumPods": True,
+    "routingMode": "native",
+    "autoDirectNodeRoutes": True,
+    "tunnelPort": 8473,
+    "cni": {"customConf": True, "uninstall": False},
+    "ipam": {"mode": "cluster-pool", "operator": {"clusterPoolIPv4PodCIDRList": ["10.245.0.0/16"]}},
+    "bpf": {"hostLegacyRouting": True},
+    "k8sServiceHost": ADDRESSES["k8s-ctr"],
+}
+FINAL_VALUES = {**VALUES, "cni": {"customConf": False, "uninstall": False}, "bpf": {"hostLegacyRouting": False}, "kubeProxyReplacement": True}
+
+SETTINGS = Settings(
+    pod_cidr="10.245.0.0/16",
+    tunnel_port=8473,
+    evict=EvictionPolicy(),
+    images=[NETSHOOT],
+    manifests=manifests(),
+    api_host=ADDRESSES["k8s-ctr"],
+    monitor_port=9470,
+    values_initial=VALUES,
+    values_final=FINAL_VALUES,
+)
 
 
 def link(name: str, kind: str = "", mtu: int = 1500, addresses: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -155,7 +198,7 @@ def facts(name: str = "k8s-w1", *links: dict[str, Any], **changes: Any) -> dict[
             {"network": "10.244.0.0/24", "device": "flannel.1"},
         ],
         "udp_ports": [8472],
-        "tcp_ports": [22, 10248, 10249, 10250, 10256],
+        "tcp_listeners": [{"port": 22, "process": "sshd (612)"}, {"port": 10250, "process": "kubelet (1024)"}],
         "iptables": {"nft": {"ipv4 filter": 21, "ipv4 nat": None, "ipv6 filter": 9}, "legacy": {}},
         "filesystems": [
             {"name": "nodefs", "path": "/var/lib/kubelet", "bytes": 40 * GIB, "bytes_free": 20 * GIB, "inodes": 2_600_000, "inodes_free": 2_300_000},

@@ -31,9 +31,12 @@ UDP6 = """  sl  local_address                         remote_address            
   213: 00000000000000000000000000000000:2119 00000000000000000000000000000000:0000 07 00000000:00000000
 """
 
-TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000:280A 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21213 1 0000000000000000 100 0 0 10 0
-   1: 650AA8C0:0016 640AA8C0:C350 01 00000000:00000000 02:000A7214 00000000     0        0 21214 2 0000000000000000 20 4 31 10 -1
+LISTENERS = """LISTEN 0      4096       127.0.0.1:10248      0.0.0.0:*    users:(("kubelet",pid=1024,fd=9))
+LISTEN 0      128          0.0.0.0:22         0.0.0.0:*    users:(("sshd",pid=612,fd=3),("systemd",pid=1,fd=51))
+LISTEN 0      128             [::]:22            [::]:*    users:(("sshd",pid=612,fd=4))
+LISTEN 0      64                 *:2049             *:*
+LISTEN 0      64           0.0.0.0:2049       0.0.0.0:*    users:(("nfsd",pid=77,fd=4))
+LISTEN 0      5    127.0.0.1%lo:111           0.0.0.0:*
 """
 
 
@@ -77,8 +80,14 @@ def test_routes_are_counted_by_device() -> None:
     assert node_facts.routes_by_device(lines) == {"eth0": 1, "flannel.1": 2}
 
 
-def test_only_ports_that_are_listened_on() -> None:
-    assert node_facts.parse_listening_ports(TCP, "") == [10250]
+def test_who_listens_on_each_port_is_told_once() -> None:
+    assert node_facts.parse_listeners(LISTENERS) == [
+        {"port": 22, "process": "sshd (612)"},
+        {"port": 111, "process": ""},
+        {"port": 2049, "process": "nfsd (77)"},
+        {"port": 10248, "process": "kubelet (1024)"},
+    ]
+    assert node_facts.parse_listeners("") == []
 
 
 def test_networks_that_routes_lead_to() -> None:

@@ -18,10 +18,12 @@ from ansible_collections.netops.cni_migration.plugins.module_utils.host import C
 from ansible_collections.netops.cni_migration.plugins.modules import cni_node_info
 
 ANSWERS = {
-    "ip -details -json address show": '[{"ifname": "eth1", "mtu": 1500, "addr_info": [{"local": "192.168.10.101", "prefixlen": 24}]}]',
+    "ip -details -json address show": '[{"ifname": "eth1", "flags": ["UP"], "mtu": 1500, "address": "0a:00:27:00:00:01", '
+    '"addr_info": [{"local": "192.168.10.101", "prefixlen": 24}]}]',
     "ip -4 route show": "default via 10.0.2.2 dev eth0\n192.168.10.0/24 dev eth1 proto kernel scope link src 192.168.10.101\n",
     "systemctl is-active kubelet systemd-networkd": "active\nactive\n",
     "kubelet --version": "Kubernetes v1.33.2\n",
+    "ss --no-header --listening --numeric --tcp --processes": 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=612,fd=3))\n',
 }
 
 
@@ -57,14 +59,14 @@ def test_settings_and_tables_are_read_from_their_files(node: SimpleNamespace, tm
         f"{tmp_path}/10-flannel.conflist": '{"plugins": [{"type": "flannel"}]}',
         "/proc/sys/net/ipv4/conf/all/rp_filter": "1\n",
         "/proc/net/udp": "head\n0: 00000000:2118 00000000:0000 07\n",
-        "/proc/net/tcp6": "head\n0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A\n",
         "/etc/systemd/networkd.conf.d/foreign.conf": "[Network]\nManageForeignRoutes=no\n",
     }
     seen = node_reader.collect(str(tmp_path))
-    assert (seen["rp_filter"], seen["udp_ports"], seen["tcp_ports"]) == (1, [8472], [8080])
+    assert (seen["rp_filter"], seen["udp_ports"], seen["tcp_listeners"]) == (1, [8472], [{"port": 22, "process": "sshd (612)"}])
     assert (seen["cni_active"], seen["cni_plugins"]) == ("10-flannel.conflist", ["flannel"])
     assert (seen["kubelet"], seen["kubelet_version"], seen["networkd_deletes"]) == ("active", "v1.33.2", ["rules"])
     assert seen["eviction_thresholds"] == {"nodefs.available": "3%"}
+    assert seen["devices"] == ["eth1"]
     assert seen["routed_networks"] == [{"network": "192.168.10.0/24", "device": "eth1"}]
     [nodefs] = [each for each in seen["filesystems"] if each["name"] == "nodefs"]
     assert 0 < nodefs["bytes_free"] <= nodefs["bytes"]

@@ -28,10 +28,13 @@ from preflight_objects import (
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import preflight
 
-OF_THE_CLUSTER = {"cni", "kube_proxy", "cidr", "routing", "mtu", "dns", "single_replica", "policies", "endpoint", "proxy", "chart", "watcher", "image"}
+OF_THE_CLUSTER = {
+    *("cni", "kube_proxy", "cidr", "blocks", "routing", "mtu", "dns", "single_replica", "policies", "endpoint", "proxy", "values", "chart", "watcher"),
+    "image",
+}
 OF_A_NODE = {
-    *("node", "ready", "cordon", "disk", "kubelet", "cni", "leftover", "kernel", "tunnel", "agent_port", "networkd", "rp_filter", "iptables", "image"),
-    *("unmanaged", "local_data", "budget", "host_port", "static_pod"),
+    *("node", "ready", "cordon", "blocks", "disk", "kubelet", "cni", "leftover", "kernel", "tunnel", "ports", "networkd", "rp_filter", "iptables"),
+    *("image", "unmanaged", "local_data", "budget", "host_port", "static_pod"),
 }
 OF_THE_CONTROL_PLANE = {"etcd"}
 
@@ -57,7 +60,9 @@ def test_each_check_is_documented() -> None:
 
 
 def test_what_is_not_ok_says_what_to_do() -> None:
-    broken = facts("k8s-w1", kernel="4.4.0", bpf=False, kubelet="failed", networkd_deletes=["rules"], tcp_ports=[9879], rp_filter=1)
+    broken = facts(
+        "k8s-w1", kernel="4.4.0", bpf=False, kubelet="failed", networkd_deletes=["rules"], tcp_listeners=[{"port": 9879, "process": "socat (7)"}], rp_filter=1
+    )
     found = preflight.findings(cluster(pod("bare", owner="")), SETTINGS, all_facts(k8s_w1=broken))
     noted = [each for each in found if each["level"] != "ok"]
     assert len(noted) == 7

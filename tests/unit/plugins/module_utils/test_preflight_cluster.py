@@ -92,7 +92,7 @@ def test_a_service_cidr_of_both_families_is_read() -> None:
 @pytest.mark.parametrize(
     ("daemonsets", "level", "fact"),
     [
-        ([], "refused", "Flannel was not found; found no CNI"),
+        ([], "refused", "Flannel was not found; found no CNI by a DaemonSet"),
         ([daemonset("calico-node")], "refused", "Flannel was not found; found Calico"),
         ([CILIUM], "refused", "Flannel was not found; found Cilium"),
         ([FLANNEL, daemonset("weave-net")], "refused", "Weave Net runs in this cluster"),
@@ -101,7 +101,49 @@ def test_a_service_cidr_of_both_families_is_read() -> None:
     ],
 )
 def test_anything_but_a_whole_flannel_is_said_naming_what_was_found(daemonsets: list[Any], level: str, fact: str) -> None:
-    assert (level, "", fact) in lines(cluster(daemonsets=daemonsets), check="cni")
+    other = facts("k8s-w1", links=[], cni_files=["10-other.conf"])
+    assert (level, "", fact) in lines(cluster(daemonsets=daemonsets), known={"k8s-w1": other}, check="cni")
+
+
+def test_what_flannel_leaves_on_a_node_is_said_where_no_daemonset_runs_it() -> None:
+    """As k3s does, in whose process Flannel is."""
+    fact = "Flannel was not found; found no CNI by a DaemonSet, but flannel.1 on k8s-ctr and 2 other nodes"
+    assert lines(cluster(daemonsets=[KUBE_PROXY]), check="cni")[0] == ("refused", "", fact)
+    [advice] = [each["advice"] for each in preflight.findings(cluster(daemonsets=[KUBE_PROXY]), SETTINGS, all_facts()) if each["level"] == "refused"]
+    assert "label app=flannel" in advice
+    bare = {name: facts(name, links=[], cni_files=["10-flannel.conflist"]) for name in ("k8s-w1",)}
+    assert ("refused", "cni", "Flannel was not found; found no CNI by a DaemonSet, but 10-flannel.conflist on k8s-w1") in lines(
+        cluster(daemonsets=[KUBE_PROXY]), known=bare
+    )
+
+
+def test_flannel_in_a_namespace_that_the_ending_would_not_delete_is_refused() -> None:
+    elsewhere = cluster(daemonsets=[daemonset("flannel", "net", app="flannel"), KUBE_PROXY])
+    fact = "DaemonSet net/flannel is not in kube-flannel, the namespace that the ending deletes"
+    assert lines(elsewhere, check="cni")[0] == ("refused", "", fact)
+    assert ("ok", "", "DaemonSet net/flannel is the only CNI") in lines(elsewhere, replace(SETTINGS, flannel_namespace="net"), check="cni")
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "default", "kube-public"])
+def test_flannel_in_a_namespace_that_cannot_be_deleted_is_refused(namespace: str) -> None:
+    old = cluster(daemonsets=[daemonset("kube-flannel-ds", namespace, app="flannel"), KUBE_PROXY])
+    fact = f"DaemonSet {namespace}/kube-flannel-ds is in a namespace that nobody can delete"
+    for settings in (SETTINGS, replace(SETTINGS, flannel_namespace=namespace)):
+        assert [line for line in lines(old, settings, check="cni") if line[0] == "refused"] == [("refused", "", fact)]
+
+
+def test_pods_of_others_in_flannels_namespace_are_refused() -> None:
+    here = [
+        pod("kube-flannel-ds-x", owner="DaemonSet", hostNetwork=True),
+        pod("other", owner="DaemonSet"),
+        pod("bare", owner=""),
+        pod("job", phase="Succeeded"),
+    ]
+    for each in here:
+        each["metadata"]["namespace"] = "kube-flannel"
+    here[0]["metadata"]["ownerReferences"][0]["name"] = "kube-flannel-ds"
+    found = [line for line in lines(cluster(*here), check="cni") if line[0] == "refused"]
+    assert found == [("refused", "", "the ending deletes the namespace kube-flannel, and with it kube-flannel/bare, kube-flannel/other")]
 
 
 def test_a_backend_that_was_not_measured_is_said() -> None:

@@ -181,15 +181,6 @@ def test_a_socket_on_the_port_is_refused_unless_it_is_ciliums() -> None:
     assert of_w1("tunnel") == [("ok", "nothing uses UDP port 8473")]
 
 
-def test_ports_that_the_agent_needs_must_be_free() -> None:
-    assert of_w1("agent_port", tcp_ports=[22, 9879, 9890]) == [
-        ("refused", "TCP port 9879 is in use, which Cilium's agent needs for its own health"),
-        ("refused", "TCP port 9890 is in use, which Cilium's agent needs for its debugger"),
-    ]
-    assert of_w1("agent_port", tcp_ports=[4240, 9879, 9890], seen=WITH_CILIUM) == [("ok", "nothing but Cilium listens on the TCP ports 4240, 9879, 9890")]
-    assert of_w1("agent_port") == [("ok", "nothing listens on the TCP ports 4240, 9879, 9890")]
-
-
 @pytest.mark.parametrize("deletes", [["routes"], ["rules"], ["routes", "rules"]])
 def test_a_networkd_that_deletes_what_others_made_is_said(deletes: list[str]) -> None:
     [(level, fact)] = of_w1("networkd", networkd_deletes=deletes)

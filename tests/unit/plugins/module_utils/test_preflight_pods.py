@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from preflight_objects import SETTINGS, budget, cluster, lines, pod, static_pod
+from preflight_objects import SETTINGS, all_facts, budget, cluster, lines, manifests, pod, static_pod
 
+from ansible_collections.netops.cni_migration.plugins.module_utils import preflight
 from ansible_collections.netops.cni_migration.plugins.module_utils.eviction import EvictionPolicy
 
 WEB = {"app": "shop"}
@@ -85,6 +86,35 @@ def test_host_ports_in_use_are_said() -> None:
     on_host = pod("exporter", hostNetwork=True)
     on_host["spec"]["containers"] = [{"name": "c", "ports": [{"containerPort": 9100, "hostPort": 9100}]}]
     assert of_w1("host_port", on_host) == [("ok", "of 3 pods none uses a host port")]
+
+
+def host_port(port: int, **config: str) -> tuple[str, str, str]:
+    """What is said of a pod with this host port where moved nodes serve such, and where they do not."""
+    ingress = pod("ingress", owner="DaemonSet")
+    ingress["spec"]["containers"] = [{"name": "c", "ports": [{"containerPort": 80, "hostPort": port}]}]
+
+    def said(served: bool) -> dict[str, str]:
+        settings = replace(SETTINGS, host_ports_served=served, manifests=manifests(**config))
+        [found] = [each for each in preflight.findings(cluster(ingress), settings, all_facts()) if each["check"] == "host_port" and each["level"] != "ok"]
+        return found
+
+    served, dead = said(True), said(False)
+    assert (served["level"], dead["level"], served["fact"]) == ("warning", "warning", dead["fact"])
+    return served["fact"], served["advice"], dead["advice"]
+
+
+def test_who_serves_a_host_port_on_a_moved_node_is_said() -> None:
+    _fact, served, dead = host_port(8080)
+    assert served.startswith("Cilium serves it from the move of its node on")
+    assert dead == "nothing serves host ports between the move of its node and the ending"
+
+
+def test_a_host_port_among_the_node_ports_is_never_served_again() -> None:
+    advice = "Cilium serves none among its NodePorts (30000-32767), and after the move of its node nothing else does: choose another"
+    assert host_port(31080)[1:] == (advice, advice)
+    narrow = "Cilium serves none among its NodePorts (8000-9000), and after the move of its node nothing else does: choose another"
+    assert host_port(8080, node_port_range="8000,9000")[1:] == (narrow, narrow)
+    assert host_port(31080, node_port_range="8000,9000")[2] == "nothing serves host ports between the move of its node and the ending"
 
 
 def test_a_static_pod_off_the_hosts_network_needs_a_reboot() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_api_server import FakeApiServer
-from preflight_objects import FLANNEL_CONFIG, SETTINGS, all_facts, cluster, facts, manifests, pod
+from preflight_objects import FLANNEL_CONFIG, SETTINGS, VALUES, all_facts, cluster, facts, manifests, pod
 
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster import ClusterError
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_reader import ClusterReader
@@ -108,11 +108,15 @@ def test_every_option_reaches_the_checks(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "manifests": [],
         "chart_error": "Error: no such chart",
         "node_facts": all_facts(k8s_w1=facts("k8s-w1", kubelet="failed")),
+        "flannel_namespace": "net",
+        "monitor_port": 10250,
+        "values_initial": VALUES,
+        "values_final": VALUES,
     }
     with api.running(tmp_path) as kubeconfig:
         found = result(monkeypatch, options(kubeconfig, **changes))
     noted = {each["check"] for each in found["findings"] if each["level"] != "ok"}
-    assert noted == {"cidr", "tunnel", "routing", "image", "chart", "kubelet"}
+    assert noted == {"cidr", "cni", "tunnel", "routing", "image", "chart", "kubelet", "ports", "values"}
 
 
 def test_an_api_server_that_is_away_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
