@@ -1,10 +1,16 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When all of cluster DNS is on a node that is about to be drained, and how it comes to other nodes before. Pure.
+"""When the replicas of cluster DNS are replaced before a node is drained, and how. Pure.
 
-A rolling restart starts new replicas before the last old one goes, and their anti-affinity sees all the nodes there are now. It is begun
-by an annotation of the pod template, which names the node; a run that finds its own annotation on a roll-out does not begin another one.
+They are when all of them are on that node, and when they would say that they are ready before they listen. A rolling restart starts new replicas
+before the last old one goes, and their anti-affinity sees all the nodes there are now. It is begun by an annotation of the pod template, which names
+the node; a run that finds its own annotation on a roll-out does not begin another one.
+
+CoreDNS starts to listen up to 0.1 s after its plugin ``ready`` has begun to say yes: the plugin ``kubernetes`` holds the server up in ``OnStartup`` and
+looks ten times a second whether it may go on, while ``ready`` asks it directly (plugin/kubernetes, ``InitKubeCache``; plugin/ready). A kubelet that asks in
+between has the replica asked by everybody, and it refuses: in the lab one query in 15 restarts. With a startup probe of the port itself nobody asks ``ready``
+before.
 """
 
 from __future__ import annotations
@@ -23,16 +29,39 @@ SPREAD_FOR = PREFIX + "spread-for"
 Object = Mapping[str, Any]
 
 
-def replicas_to_spread(node: str, pods: Iterable[Object], nodes: Iterable[Object]) -> list[str]:
-    """The live replicas of DNS, sorted, when all of them are on ``node`` and another node can take some; otherwise none.
+def replicas_to_replace(node: str, pods: Iterable[Object], nodes: Iterable[Object], deployments: Iterable[Object]) -> list[str]:
+    """The live replicas of DNS, sorted, when they have to be replaced before ``node`` is drained; otherwise none.
 
     A replica that the scheduler has found no node for serves nobody, so it does not count.
     """
     replicas = [pod for pod in pods if is_dns(pod) and pod["spec"].get("nodeName")]
     others = [view for view in map(NodeView.from_api, nodes) if view.name != node and view.ready and not view.unschedulable]
-    if not others or any(pod["spec"]["nodeName"] != node for pod in replicas):
-        return []
-    return sorted(map(name_of, replicas))
+    concentrated = others and all(pod["spec"]["nodeName"] == node for pod in replicas)
+    if concentrated or any(startup_probes(each) or _is_restarting(node, each) for each in deployments):
+        return sorted(map(name_of, replicas))
+    return []
+
+
+def startup_probes(deployment: Object) -> dict[str, dict[str, Any]]:
+    """By container, the startup probe that keeps it from being ready before it listens; of those which need one and have none."""
+    found = {}
+    for container in deployment["spec"]["template"].get("spec", {}).get("containers") or ():
+        ports = {
+            protocol: {port["containerPort"] for port in container.get("ports") or () if port.get("protocol", "TCP") == protocol} for protocol in ("TCP", "UDP")
+        }
+        readiness = container.get("readinessProbe") or {}
+        asked = (readiness.get("httpGet") or readiness.get("tcpSocket") or {}).get("port")
+        served = sorted(ports["TCP"] & ports["UDP"])
+        if served and readiness and asked not in served and not container.get("startupProbe"):
+            found[container["name"]] = {"tcpSocket": {"port": served[0]}, "periodSeconds": 1, "failureThreshold": 60}
+    return found
+
+
+def _is_restarting(node: str, deployment: Object) -> bool:
+    """Whether a restart for this node has not replaced every replica yet. One that the scheduler finds no node for does not hold it up."""
+    status = deployment.get("status") or {}
+    begun = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    return present_mark(deployment).partition(" ")[0] == node and not (begun and status.get("updatedReplicas", 0) == status.get("replicas", 0))
 
 
 def present_mark(deployment: Object) -> str:
@@ -49,9 +78,12 @@ def mark(node: str, deployment: Object) -> str:
     return present if rollout.deployment_left(deployment) else f"{node} {deployment['metadata']['generation']}"
 
 
-def spread_patch(text: str) -> dict[str, Any]:
-    """The strategic merge patch of a Deployment that has its annotation say ``text``."""
-    return {"spec": {"template": {"metadata": {"annotations": {SPREAD_FOR: text}}}}}
+def spread_patch(text: str, probes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The strategic merge patch of a Deployment that has its annotation say ``text`` and its containers have these startup probes."""
+    template: dict[str, Any] = {"metadata": {"annotations": {SPREAD_FOR: text}}}
+    if probes:
+        template["spec"] = {"containers": [{"name": name, "startupProbe": probe} for name, probe in probes.items()]}
+    return {"spec": {"template": template}}
 
 
 def what_is_left(deployments: Iterable[Object], pods: Iterable[Object]) -> str:

@@ -9,17 +9,20 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cni_spread_dns
-short_description: Spread cluster DNS over the nodes before the one that holds all of it is drained
+short_description: Replace the replicas of cluster DNS before a node is drained, where a query would be lost otherwise
 version_added: "1.0.0"
 author:
   - netops.cni_migration authors (@netops)
 description:
   - When every replica of cluster DNS is on the node that is about to be drained, no name would resolve until new ones are ready elsewhere.
-  - In this case restarts the Deployments of cluster DNS replica by replica, by the annotation C(cni-migration.netops/spread-for) of
-    their pod template, and waits until they are rolled out. Otherwise, or when no other node is ready and schedulable, does nothing.
+  - A replica of CoreDNS whose readiness alone is probed can be ready up to a tenth of a second before it listens, and refuses what it is asked then. The
+    drain makes new replicas.
+  - In these cases restarts the Deployments of cluster DNS replica by replica, by the annotation C(cni-migration.netops/spread-for) of
+    their pod template, and waits until they are rolled out. A container that needs it gets a startup probe of the port that it serves, and keeps it.
+    Otherwise does nothing.
   - Meanwhile marks each old replica that terminates as not ready, provided others serve. kube-proxy goes on sending it the queries
     of sockets that it has sent there before, until it no longer serves, and would let go of them only when it is gone already.
-  - A restart for this node that an earlier call began is not begun anew, but waited for, as long as no new replica is on another node.
+  - A restart for this node that an earlier call began is not begun anew, but waited for.
 notes:
   - Runs on the controller. In a play that targets nodes, delegate it to C(localhost).
   - Rights needed in the cluster are list on nodes, pods, deployments and endpointslices, and patch on deployments and pods/status.
@@ -31,7 +34,7 @@ attributes:
     description: Can run in check_mode and return changed status prediction without modifying the cluster.
     support: full
   diff_mode:
-    description: Returns the annotation of each Deployment before and after.
+    description: Returns the annotation of each Deployment before and after, and the startup probes that it gets.
     support: full
 options:
   node:
@@ -64,11 +67,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 spread:
-  description: Whether cluster DNS was spread, by a restart that this call or an earlier one began; in check mode, whether it would be.
+  description: Whether cluster DNS was restarted, by this call or an earlier one; in check mode, whether it would be.
   returned: always
   type: bool
 moved:
-  description: The names of the replicas that were replaced, all of them on O(node); in check mode, those that would be.
+  description: The names of the replicas that were replaced; in check mode, those that would be.
   returned: always
   type: list
   elements: str
@@ -89,16 +92,17 @@ ADVICE = "Look at cluster DNS (kubectl -n kube-system describe pod -l k8s-app=ku
 
 
 def look(api: ClusterReader, node: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """The replicas to be moved off ``node`` and the Deployments they are of; both are empty where nothing is to be done."""
-    replicas = dns_spread.replicas_to_spread(node, api.list_pods(namespace=dns_spread.NAMESPACE, selector=dns_spread.SELECTOR), api.list_nodes())
-    deployments = api.list_deployments(dns_spread.NAMESPACE, dns_spread.SELECTOR) if replicas else []
-    return (replicas, deployments) if deployments else ([], [])
+    """The replicas to be replaced and the Deployments they are of; both are empty where nothing is to be done."""
+    deployments = api.list_deployments(dns_spread.NAMESPACE, dns_spread.SELECTOR)
+    pods = api.list_pods(namespace=dns_spread.NAMESPACE, selector=dns_spread.SELECTOR)
+    replicas = dns_spread.replicas_to_replace(node, pods, api.list_nodes(), deployments)
+    return (replicas, deployments) if replicas and deployments else ([], [])
 
 
-def spread(api: ClusterReader, clock: Clock, marks: dict[str, str], timeout: float) -> None:
-    """Restart the Deployments of ``marks`` by these annotations, and wait until no old replica answers. Raises ClusterError or TimedOut."""
-    for name, text in marks.items():
-        wait_for(clock, timeout, partial(api.patch_deployment, dns_spread.NAMESPACE, name, dns_spread.spread_patch(text)))
+def spread(api: ClusterReader, clock: Clock, patches: dict[str, dict[str, Any]], timeout: float) -> None:
+    """Restart these Deployments by their patches, and wait until no old replica answers. Raises ClusterError or TimedOut."""
+    for name, patch in patches.items():
+        wait_for(clock, timeout, partial(api.patch_deployment, dns_spread.NAMESPACE, name, patch))
 
     dismissal = Dismissal(api, clock)
 
@@ -118,18 +122,19 @@ def run(api: ClusterReader, clock: Clock, node: str, timeout: float, *, check_mo
     replicas, deployments = wait_for(clock, timeout, lambda: look(api, node))
     before = {each["metadata"]["name"]: dns_spread.present_mark(each) for each in deployments}
     after = {each["metadata"]["name"]: dns_spread.mark(node, each) for each in deployments}
+    probes = {each["metadata"]["name"]: dns_spread.startup_probes(each) for each in deployments}
     if replicas and not check_mode:
-        spread(api, clock, {name: text for name, text in after.items() if text != before[name]}, timeout)
+        patches = {name: dns_spread.spread_patch(text, probes[name]) for name, text in after.items() if text != before[name]}
+        spread(api, clock, patches, timeout)
     return {
         "changed": before != after,
         "spread": bool(replicas),
         "moved": replicas,
-        "diff": {"before": _annotations(before), "after": _annotations(after)},
+        "diff": {
+            "before": {name: {dns_spread.SPREAD_FOR: text} for name, text in before.items()},
+            "after": {name: {dns_spread.SPREAD_FOR: text, **({"startupProbe": probes[name]} if probes[name] else {})} for name, text in after.items()},
+        },
     }
-
-
-def _annotations(marks: dict[str, str]) -> dict[str, dict[str, str]]:
-    return {name: {dns_spread.SPREAD_FOR: text} for name, text in marks.items()}
 
 
 def main() -> None:

@@ -39,10 +39,11 @@ def deployment(*counts: int, mark: str = "", generation: int = 4, observed: int 
 
 TWO = [node("w1"), node("w2")]
 BOTH = [replica("b"), replica("a")]
+PROBE = {"tcpSocket": {"port": 53}, "periodSeconds": 1, "failureThreshold": 60}
 
 
 def test_dns_that_is_all_on_the_node_is_spread() -> None:
-    assert dns_spread.replicas_to_spread("w1", BOTH, TWO) == ["a", "b"]
+    assert dns_spread.replicas_to_replace("w1", BOTH, TWO, [deployment()]) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -55,21 +56,21 @@ def test_dns_that_is_all_on_the_node_is_spread() -> None:
     ],
 )
 def test_dns_that_is_elsewhere_too_or_nowhere_is_left_alone(pods: list[dict[str, Any]]) -> None:
-    assert dns_spread.replicas_to_spread("w1", pods, TWO) == []
+    assert dns_spread.replicas_to_replace("w1", pods, TWO, [deployment()]) == []
 
 
 def test_replicas_that_end_or_have_no_node_yet_do_not_count() -> None:
     pods = [*BOTH, replica("old", on="w2", terminating=True), replica("new", on="")]
-    assert dns_spread.replicas_to_spread("w1", pods, TWO) == ["a", "b"]
+    assert dns_spread.replicas_to_replace("w1", pods, TWO, [deployment()]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("others", [[], [node("w2", ready=False)], [node("w2", cordoned=True)]])
 def test_without_another_node_for_it_dns_stays(others: list[dict[str, Any]]) -> None:
-    assert dns_spread.replicas_to_spread("w1", BOTH, [node("w1"), *others]) == []
+    assert dns_spread.replicas_to_replace("w1", BOTH, [node("w1"), *others], [deployment()]) == []
 
 
 def test_the_node_itself_may_be_cordoned() -> None:
-    assert dns_spread.replicas_to_spread("w1", BOTH, [node("w1", cordoned=True), node("w2")]) == ["a", "b"]
+    assert dns_spread.replicas_to_replace("w1", BOTH, [node("w1", cordoned=True), node("w2")], [deployment()]) == ["a", "b"]
 
 
 def test_the_mark_names_the_node() -> None:
@@ -88,9 +89,52 @@ def test_dns_that_came_back_to_a_node_is_spread_once_more(present: str) -> None:
     assert dns_spread.mark("w1", deployment(mark=present)) == "w1 4"
 
 
-def test_the_patch_touches_the_mark_alone() -> None:
-    assert dns_spread.spread_patch("w1") == {"spec": {"template": {"metadata": {"annotations": {"cni-migration.netops/spread-for": "w1"}}}}}
-    assert dns_spread.present_mark(dns_spread.spread_patch("w1")) == "w1"
+def test_the_patch_touches_the_mark_and_the_missing_probes_alone() -> None:
+    assert dns_spread.spread_patch("w1", {}) == {"spec": {"template": {"metadata": {"annotations": {"cni-migration.netops/spread-for": "w1"}}}}}
+    assert dns_spread.present_mark(dns_spread.spread_patch("w1", {})) == "w1"
+    patch = dns_spread.spread_patch("w1", {"coredns": PROBE})
+    assert patch["spec"]["template"]["spec"] == {"containers": [{"name": "coredns", "startupProbe": PROBE}]}
+
+
+def serving(**more: Any) -> dict[str, Any]:
+    """A Deployment with kubeadm's container of CoreDNS, and ``more`` in it."""
+    ports = [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}, {"containerPort": 9153, "protocol": "TCP"}]
+    found = deployment()
+    found["spec"]["template"]["spec"] = {
+        "containers": [{"name": "coredns", "ports": ports, "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}}, **more}]
+    }
+    return found
+
+
+APART = [replica("a"), replica("b", on="w2")]
+
+
+def test_replicas_that_are_ready_before_they_listen_are_replaced_wherever_they_are() -> None:
+    assert dns_spread.startup_probes(serving()) == {"coredns": PROBE}
+    assert dns_spread.replicas_to_replace("w1", APART, TWO, [serving()]) == ["a", "b"]
+    assert dns_spread.replicas_to_replace("w1", APART, [node("w1")], [serving()]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"startupProbe": {"httpGet": {"port": 8080}}},
+        {"readinessProbe": {"tcpSocket": {"port": 53}}},
+        {"readinessProbe": None},
+        {"ports": [{"containerPort": 53, "protocol": "UDP"}]},
+        {"ports": None},
+    ],
+)
+def test_a_container_that_is_asked_at_its_port_or_never_or_by_a_probe_of_its_own_gets_none(more: dict[str, Any]) -> None:
+    assert dns_spread.startup_probes(serving(**more)) == {}
+    assert dns_spread.replicas_to_replace("w1", APART, TWO, [serving(**more)]) == []
+
+
+def test_a_restart_for_the_node_that_was_begun_goes_on() -> None:
+    assert dns_spread.replicas_to_replace("w1", APART, TWO, [deployment(3, 1, 2, mark="w1")]) == ["a", "b"]
+    assert dns_spread.replicas_to_replace("w1", APART, TWO, [deployment(mark="w1 3", observed=3)]) == ["a", "b"]
+    assert dns_spread.replicas_to_replace("w1", APART, TWO, [deployment(2, 2, 1, mark="w1")]) == [], "a replica without a node is not waited for"
+    assert dns_spread.replicas_to_replace("w1", APART, TWO, [deployment(3, 1, 2, mark="w2")]) == [], "it is somebody else's"
 
 
 def test_what_is_left_is_named() -> None:

@@ -138,6 +138,18 @@ def test_each_old_replica_is_let_go_while_it_still_answers() -> None:
     assert api.patches == 1
 
 
+def test_replicas_that_are_ready_before_they_listen_get_a_startup_probe() -> None:
+    api = Cluster()
+    ports = [{"containerPort": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    container = {"name": "coredns", "ports": ports, "readinessProbe": {"httpGet": {"port": 8181}}}
+    api.deployment["spec"]["template"]["spec"] = {"containers": [container]}
+    found = run(api, "w2")
+    assert (found["changed"], found["spread"], found["moved"], api.patches) == (True, True, ["old-1", "old-2"], 1)
+    probe = {"tcpSocket": {"port": 53}, "periodSeconds": 1, "failureThreshold": 60}
+    assert found["diff"]["after"] == {"coredns": {MARK: "w2", "startupProbe": {"coredns": probe}}}
+    assert api.deployment["spec"]["template"]["spec"] == {"containers": [{"name": "coredns", "startupProbe": probe}]}
+
+
 def test_what_it_returns_is_documented() -> None:
     assert [name for name in run(Cluster()) if name not in ("changed", "diff")] == list(yaml.safe_load(cni_spread_dns.RETURN))
 
