@@ -75,6 +75,9 @@ enter_cgroups() {
       cat "$group/../cpuset.mems" >"$group/cpuset.mems"
       echo 1 >"$group/cgroup.clone_children"
     fi
+    # What else runs here, the controller above all, would run elsewhere beside real machines: it takes what they leave.
+    if [ -e "$group/cpu.shares" ]; then echo 8192 >"$group/cpu.shares"; fi
+    if [ -e "$group/cpu.weight" ]; then echo 800 >"$group/cpu.weight"; fi
     echo "$BASHPID" >"$group/cgroup.procs"
   done < <(cgroups)
 }
