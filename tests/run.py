@@ -133,10 +133,11 @@ def make_sanity_tree() -> None:
 
 
 def gates() -> Iterator[Test]:
-    """The linters, the type checker, Vagrant's own check, ansible-test's sanity tests and the build of the collection."""
+    """What checks the files as they lie there, the build of the collection, and what checks it as others get to see it."""
     yield Test("gate", "yamllint", (("yamllint", "--strict", "."),))
     yield Test("gate", "ruff-check", (("ruff", "check", "."),))
     yield Test("gate", "ruff-format", (("ruff", "format", "--check", "."),))
+    yield Test("gate", "reuse", (("reuse", "lint"),))
     yield Test("gate", "build", (("ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT / "build")),))
     yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", *PROGRAMS)))
     yield Test("gate", "vagrant-validate", ((str(ROOT / "tests" / "vagrant" / "validate.sh"),),), count=by_exit_status_or_skipped)
