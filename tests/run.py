@@ -139,6 +139,7 @@ def gates() -> Iterator[Test]:
     yield Test("gate", "ruff-format", (("ruff", "format", "--check", "."),))
     yield Test("gate", "reuse", (("reuse", "lint"),))
     yield Test("gate", "links", (("lychee", "--offline", "--include-fragments", "--no-progress", "--extensions", "md", "."),))
+    yield Test("gate", "antsibull-changelog", (("antsibull-changelog", "lint"),))
     yield Test("gate", "build", (("ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT / "build")),))
     yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", *PROGRAMS)))
     yield Test("gate", "vagrant-validate", ((str(ROOT / "tests" / "vagrant" / "validate.sh"),),), count=by_exit_status_or_skipped)
