@@ -144,6 +144,8 @@ def gates() -> Iterator[Test]:
     yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", *PROGRAMS)))
     yield Test("gate", "vagrant-validate", ((str(ROOT / "tests" / "vagrant" / "validate.sh"),),), count=by_exit_status_or_skipped)
     yield Test("gate", "ansible-lint", (("ansible-lint", "--strict", "--offline", "--profile", "production", "--nocolor"),))
+    refs = ("--validate-collection-refs", "dependent", "--disallow-unknown-collection-refs")
+    yield Test("gate", "antsibull-docs", (("antsibull-docs", "lint-collection-docs", "--plugin-docs", *refs, "."),))
     home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
     sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")
     yield Test("gate", "ansible-test-sanity", (sanity,), seconds=900, cwd=SANITY_TREE, env=home, prepare=make_sanity_tree)
