@@ -22,6 +22,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -32,7 +33,6 @@ OUTPUT = ROOT / "tests" / "output"
 COLLECTION = Path("ansible_collections") / "netops" / "cni_migration"
 SANITY_TREE = ROOT / ".ansible" / "sanity" / COLLECTION
 SANITY_HOME = ROOT / ".ansible" / "test-home"
-JUNIT = OUTPUT / "unit.xml"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # The first three need a cluster on Flannel and share one lab, `limit` last because it ends with the cluster migrated.
@@ -69,11 +69,11 @@ def by_exit_status_or_skipped(status: int) -> Count:
     return Count(skipped=1) if status == 77 else by_exit_status(status)
 
 
-def by_junit(status: int) -> Count:
+def by_junit(report: Path, status: int) -> Count:
     """The tests that pytest wrote to its JUnit file; a run that fails without a failed test counts as one failure."""
-    if not JUNIT.exists():
+    if not report.exists():
         return Count(failed=1)
-    suites = ET.parse(JUNIT).getroot().iter("testsuite")
+    suites = ET.parse(report).getroot().iter("testsuite")
     total = failed = skipped = 0
     for suite in suites:
         total += int(suite.get("tests", 0))
@@ -132,15 +132,27 @@ def make_sanity_tree() -> None:
     (cache / "get_pip_24_2.py").write_text("import ensurepip\n\nensurepip.bootstrap()\n", encoding="utf-8")
 
 
+def pytests(group: str, name: str, folder: str, seconds: int = 600) -> Test:
+    """The tests that pytest finds in the folder, each of which counts."""
+    report = OUTPUT / f"{group}-{name}.xml"
+    command = ("pytest", folder, "-q", f"--junitxml={report}")
+    return Test(group, name, (command,), seconds=seconds, prepare=lambda: report.unlink(missing_ok=True), count=partial(by_junit, report))
+
+
 def gates() -> Iterator[Test]:
-    """The linters, the type checker, Vagrant's own check, ansible-test's sanity tests and the build of the collection."""
+    """What checks the files as they lie there, the build of the collection, and what checks it as others get to see it."""
     yield Test("gate", "yamllint", (("yamllint", "--strict", "."),))
     yield Test("gate", "ruff-check", (("ruff", "check", "."),))
     yield Test("gate", "ruff-format", (("ruff", "format", "--check", "."),))
-    yield Test("gate", "build", (("ansible-galaxy", "collection", "build", "--force", "--output-path", str(OUTPUT / "build")),))
+    yield Test("gate", "reuse", (("reuse", "lint"),))
+    yield Test("gate", "links", (("lychee", "--offline", "--include-fragments", "--no-progress", "--extensions", "md", "."),))
+    yield Test("gate", "antsibull-changelog", (("antsibull-changelog", "lint"),))
     yield Test("gate", "mypy", (("mypy", "--package", "ansible_collections.netops.cni_migration.plugins"), ("mypy", *PROGRAMS)))
     yield Test("gate", "vagrant-validate", ((str(ROOT / "tests" / "vagrant" / "validate.sh"),),), count=by_exit_status_or_skipped)
     yield Test("gate", "ansible-lint", (("ansible-lint", "--strict", "--offline", "--profile", "production", "--nocolor"),))
+    yield pytests("gate", "archive", "tests/archive")
+    refs = ("--validate-collection-refs", "dependent", "--disallow-unknown-collection-refs")
+    yield Test("gate", "antsibull-docs", (("antsibull-docs", "lint-collection-docs", "--plugin-docs", *refs, "."),))
     home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
     sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")
     yield Test("gate", "ansible-test-sanity", (sanity,), seconds=900, cwd=SANITY_TREE, env=home, prepare=make_sanity_tree)
@@ -148,9 +160,7 @@ def gates() -> Iterator[Test]:
 
 def units() -> Iterator[Test]:
     """The unit tests, each of which counts."""
-    yield Test(
-        "unit", "pytest", (("pytest", "tests/unit", "-q", f"--junitxml={JUNIT}"),), prepare=lambda: JUNIT.unlink(missing_ok=True), count=by_junit, seconds=900
-    )
+    yield pytests("unit", "pytest", "tests/unit", seconds=900)
 
 
 def integrations() -> Iterator[Test]:
