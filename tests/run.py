@@ -151,8 +151,8 @@ def gates() -> Iterator[Test]:
     yield Test("gate", "vagrant-validate", ((str(ROOT / "tests" / "vagrant" / "validate.sh"),),), count=by_exit_status_or_skipped)
     yield Test("gate", "ansible-lint", (("ansible-lint", "--strict", "--offline", "--profile", "production", "--nocolor"),))
     yield pytests("gate", "archive", "tests/archive")
-    refs = ("--validate-collection-refs", "dependent", "--disallow-unknown-collection-refs")
-    yield Test("gate", "antsibull-docs", (("antsibull-docs", "lint-collection-docs", "--plugin-docs", *refs, "."),))
+    # A dependency that comes with the package `ansible` is unknown to it, so references to such a one cannot be forbidden.
+    yield Test("gate", "antsibull-docs", (("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "dependent", "."),))
     home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
     sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")
     yield Test("gate", "ansible-test-sanity", (sanity,), seconds=900, cwd=SANITY_TREE, env=home, prepare=make_sanity_tree)
