@@ -17,7 +17,8 @@ REASON, MESSAGE = "PodLeaves", "The pod is being ended, and other pods serve"
 
 LINGER_SECONDS = 0.5
 """How long a pod that ends is left to answer what it was asked before. Nobody sends it anything new, and Cilium ends the sockets
-that are connected to a pod as soon as that is not ready, whether they wait for an answer or not."""
+that are connected to a pod as soon as that is not ready, whether they wait for an answer or not. It is counted from the first look
+that finds the pod ending: the API server's clock may be another."""
 
 
 class Dismissal:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.netops.cni_migration.plugins.module_utils import eviction, rollout
+from ansible_collections.netops.cni_migration.plugins.module_utils import eviction, rollout, withdrawal
 from ansible_collections.netops.cni_migration.plugins.module_utils.migration_status import is_dns, name_of
 from ansible_collections.netops.cni_migration.plugins.module_utils.node_state import PREFIX, NodeView, is_ready
 
@@ -46,22 +46,16 @@ def startup_probes(deployment: Object) -> dict[str, dict[str, Any]]:
     """By container, the startup probe that keeps it from being ready before it listens; of those which need one and have none."""
     found = {}
     for container in deployment["spec"]["template"].get("spec", {}).get("containers") or ():
-        ports = {
-            protocol: {port["containerPort"] for port in container.get("ports") or () if port.get("protocol", "TCP") == protocol} for protocol in ("TCP", "UDP")
-        }
         readiness = container.get("readinessProbe") or {}
         asked = (readiness.get("httpGet") or readiness.get("tcpSocket") or {}).get("port")
-        served = sorted(ports["TCP"] & ports["UDP"])
+        served = sorted({*withdrawal.ports([container], "TCP")} & {*withdrawal.ports([container], "UDP")})
         if served and readiness and asked not in served and not container.get("startupProbe"):
             found[container["name"]] = {"tcpSocket": {"port": served[0]}, "periodSeconds": 1, "failureThreshold": 60}
     return found
 
 
 def _is_restarting(node: str, deployment: Object) -> bool:
-    """Whether a restart for this node has not replaced every replica yet. One that the scheduler finds no node for does not hold it up."""
-    status = deployment.get("status") or {}
-    begun = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-    return present_mark(deployment).partition(" ")[0] == node and not (begun and status.get("updatedReplicas", 0) == status.get("replicas", 0))
+    return present_mark(deployment).partition(" ")[0] == node and rollout.has_old_replicas(deployment)
 
 
 def present_mark(deployment: Object) -> str:

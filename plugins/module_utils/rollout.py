@@ -27,6 +27,12 @@ def deployment_left(deployment: Object) -> str:
     return f"Deployment {deployment['metadata']['name']} is not rolled out ({new} of {wanted} replicas are new, {available} available)"
 
 
+def has_old_replicas(deployment: Object) -> bool:
+    """Whether replicas may be left that were not made from the present template. New ones that are not available, or have no node, do not matter."""
+    status = deployment.get("status") or {}
+    return not _is_observed(deployment) or status.get("updatedReplicas", 0) != status.get("replicas", 0)
+
+
 def daemonset_left(daemonset: Object) -> str:
     """How far the DaemonSet is; empty when every node that is to have a pod has a new and ready one."""
     status = daemonset.get("status") or {}

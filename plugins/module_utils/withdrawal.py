@@ -52,7 +52,7 @@ def serving_pods(slices: Iterable[Mapping[str, Any]], services: Iterable[Mapping
 
 def ending_datagram_servers(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The pods that terminate, are ready, and declare a UDP port."""
-    return [pod for pod in pods if eviction.is_terminating(pod) and is_ready(pod) and any(_ports(pod, "UDP"))]
+    return [pod for pod in pods if eviction.is_terminating(pod) and is_ready(pod) and any(ports(pod["spec"].get("containers") or (), "UDP"))]
 
 
 def dismissible_pods(pods: Iterable[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]]) -> list[PodName]:
@@ -80,8 +80,9 @@ def withdrawal_patch(now: str, reason: str = "NodeLeaves", message: str = "The n
     return {"status": {"conditions": [condition]}}
 
 
-def _ports(pod: Mapping[str, Any], protocol: str) -> Iterator[Mapping[str, Any]]:
-    return (port for container in pod["spec"].get("containers") or () for port in container.get("ports") or () if port.get("protocol") == protocol)
+def ports(containers: Iterable[Mapping[str, Any]], protocol: str) -> Iterator[int]:
+    """The ports of this protocol that the containers, as the API server tells of them, declare."""
+    return (port["containerPort"] for container in containers for port in container.get("ports") or () if port.get("protocol") == protocol)
 
 
 def _key(thing: Mapping[str, Any]) -> PodName:
