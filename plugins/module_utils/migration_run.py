@@ -131,12 +131,15 @@ class Migration:
 
     def run(self) -> None:
         """Bring the node to the wanted state. Raises :class:`MigrationError`."""
+        started = self._clock.monotonic()
         with self._explained("plan", "Nothing was changed."):
             snapshot = self._look(with_budgets=False)
             plan = make_plan(snapshot, self._settings.wanted, self._settings.policy, **self._means)
             self._refuse(plan)
         for planned in plan.steps:
-            self._take(planned.step)
+            # The look is part of the first step: an API server that is on the rebooting node answers when it is back.
+            self._take(planned.step, started)
+            started = self._clock.monotonic()
         if plan.steps:
             self._confirm(plan)
 
@@ -158,8 +161,7 @@ class Migration:
     def _since(self, started: float) -> float:
         return round(self._clock.monotonic() - started, 2)
 
-    def _take(self, step: Step) -> None:
-        started = self._clock.monotonic()
+    def _take(self, step: Step, started: float) -> None:
         action: Callable[[], tuple[bool, str]] = getattr(self, f"_{step.value}")
         with self._explained(step.value, ADVICE[step].format(namespace=self._settings.namespace)):
             changed, detail = action()

@@ -291,6 +291,16 @@ def test_a_control_plane_that_reboots_takes_the_api_with_it() -> None:
     assert cluster.cni == "cilium"
 
 
+def test_waiting_for_the_api_server_before_the_first_step_is_part_of_it() -> None:
+    cluster = make()
+    go(cluster, "switched")
+    cluster.reboot(api_away=45)
+    began = cluster.clock.now
+    steps = go(cluster, "verified").outcome.steps
+    assert steps[0]["name"] == "prove_reboot" and steps[0]["seconds"] >= 45
+    assert sum(step["seconds"] for step in steps) == pytest.approx(cluster.clock.now - began)
+
+
 def test_an_api_that_stays_away_is_an_error() -> None:
     cluster = make()
     cluster.away_until = 1e9
