@@ -92,8 +92,9 @@ class Excuses:
             yield "target away", self.away.get(path.node, NEVER)
         if path.incarnation:
             yield "target ended", self._ended.get(path.incarnation, NEVER)
-        elif event.lost:  # a connection that ran to one endpoint of the Service, and to no other
-            node, _slash, incarnation = event.lost.partition("/")
+        # A connection runs to one endpoint of the Service, and to no other: the one it was lost with, or the one that answered on a kept one.
+        elif endpoint := event.lost or (event.by if path.mode == "reused" else ""):
+            node, _slash, incarnation = endpoint.partition("/")
             yield "target away", self.away.get(node, NEVER)
             yield "target ended", self._ended.get(incarnation, NEVER)
 

@@ -132,6 +132,13 @@ def test_a_new_connection_of_a_service_is_not() -> None:
     assert (report["failed"], len(report["gaps"])) == (1, 1)
 
 
+@pytest.mark.parametrize(("mode", "gaps"), [("reused", 0), ("new", 1)])
+def test_a_late_answer_of_an_endpoint_that_is_away_is_excused_on_a_connection_that_it_kept(mode: str, gaps: int) -> None:
+    events = failure(1, 22.0, None, 312.0, TARGET.by), gap(1, 21.95, 362.0, by=TARGET.by)
+    report = analyse(cluster(1, path("node-port", mode, node="ctr"), *events), away={"w1": [[20.0, 30.0]]})
+    assert (len(report["gaps"]), report["late"], report["verdict"]) == (gaps, gaps, "lost" if gaps else "ok")
+
+
 def test_gaps_are_told_with_the_task_that_ran() -> None:
     timeline = [
         {"task": "move | Drain", "host": "w1", "start": BEGAN + 10, "end": BEGAN + 19},
