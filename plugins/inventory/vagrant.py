@@ -40,9 +40,7 @@ requirements:
 EXAMPLES = r"""
 # inventory/vagrant.yml
 plugin: netops.cni_migration.vagrant
----
-# The same, for a Vagrantfile that lies elsewhere.
-plugin: netops.cni_migration.vagrant
+# Only for a Vagrantfile that lies elsewhere.
 directory: ~/cilium-study
 """
 
