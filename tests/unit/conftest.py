@@ -1,6 +1,10 @@
 # Copyright (c) 2026, the netops.cni_migration authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes ``ansible_collections.netops.cni_migration`` importable when plain pytest runs from a checkout, and what the harnesses share."""
+"""Makes importable what the tests import, under plain pytest from a checkout as under ansible-test.
+
+That is ``ansible_collections.netops.cni_migration`` itself, which ansible-test brings along, and the modules that tests share: of the folders
+of the tests, plain pytest puts each on the path when it comes to it, and ansible-test none.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".ansible" / "collections"
+SHARED = ("tests", "tests/unit", "tests/unit/plugins/module_utils", "tests/unit/security")
 
 
 def _link_checkout() -> None:
@@ -23,4 +28,4 @@ def _link_checkout() -> None:
 if importlib.util.find_spec("ansible_collections") is None or "ansible_collections" not in str(ROOT):
     _link_checkout()
     sys.path.insert(0, str(COLLECTIONS))
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / folder) for folder in SHARED]

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 from repository import ROOT
+from secrets_in_log import secrets_in
 
 SCRIPT = ROOT / "tests" / "secrets_in_log.py"
-sys.path.insert(0, str(SCRIPT.parent))
-from secrets_in_log import secrets_in  # noqa: E402
 
 
 def encoded(text: str) -> str:

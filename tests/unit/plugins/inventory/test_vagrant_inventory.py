@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 from vagrant_stand_in import NAMES, Vagrant
 
+from ansible_collections.netops.cni_migration.plugins.module_utils import vagrant as module
+
 ROOT = Path(__file__).resolve().parents[4]
+COLLECTIONS = Path(module.__file__).parents[5]
 
 
 def read(vagrant: Vagrant, **environment: str) -> tuple[dict[str, Any], str]:
@@ -29,7 +32,7 @@ def read_in(folder: Path, **environment: str) -> tuple[dict[str, Any], str]:
     result = subprocess.run(
         (str(Path(sys.executable).parent / "ansible-inventory"), "--inventory", str(ROOT / "inventories" / "vagrant"), "--list"),
         cwd=folder,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"), **environment},
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), **environment},
         capture_output=True,
         text=True,
         check=True,

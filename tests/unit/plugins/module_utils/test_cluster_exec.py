@@ -16,7 +16,8 @@ from fake_api_server import EXIT_1, FakeApiServer, Ran, Refused, Stuck
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, cluster_exec
 from ansible_collections.netops.cni_migration.plugins.module_utils.cluster_exec import CommandFailed, ExecCluster
 
-pytest.importorskip("kubernetes")
+# The client imports this at its first use, which takes more than the half second that some tests give: ansible-test runs each in a process of its own.
+pytest.importorskip("kubernetes.client.api.core_v1_api")
 
 COMMAND = ("tell", "-o", "json")
 FORBIDDEN = {"kind": "Status", "status": "Failure", "message": 'pods "a" is forbidden: cannot create resource "pods/exec"', "reason": "Forbidden", "code": 403}

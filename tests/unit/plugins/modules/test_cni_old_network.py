@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,9 +15,6 @@ from typing import Any
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils"))
-
 from old_world import REMEMBERED, WANTED, Api, Killed, old_world, release_record
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster, old_network

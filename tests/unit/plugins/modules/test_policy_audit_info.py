@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils"))
-
 from fake_cluster import FakeClock
 
 from ansible_collections.netops.cni_migration.plugins.module_utils import cluster
