@@ -52,7 +52,7 @@ test: lab-build $(VENV)/.tests ## run every test, on the real lab too
 	$(BIN)/python tests/run.py
 
 .PHONY: test-long
-test-long: lab-build $(VENV)/.tests ## run the scenarios that are too long for `make test`: a broken lab for each check of the preflight, the way back of a cluster, three control planes
+test-long: lab-build $(VENV)/.tests ## run what is too long for `make test`: ansible-test's sanity tests with older ansible-cores, a broken lab for each check of the preflight, the way back of a cluster, three control planes
 	$(BIN)/python tests/run.py long
 
 .PHONY: lint

@@ -31,8 +31,8 @@ from processes import TOOK_TOO_LONG, take_termination_for_interruption, wait
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
 COLLECTION = Path("ansible_collections") / "netops" / "cni_migration"
-SANITY_TREE = ROOT / ".ansible" / "sanity" / COLLECTION
-SANITY_HOME = ROOT / ".ansible" / "test-home"
+TREE = ROOT / ".ansible" / "ansible-test" / COLLECTION
+TREE_HOME = ROOT / ".ansible" / "test-home"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # The first three need a cluster on Flannel and share one lab, `limit` last because it ends with the cluster migrated.
@@ -41,8 +41,13 @@ SCENARIOS_ON_A_SHARED_LAB = ("node_ip_fix", "iptables_purge", "limit")
 SCENARIO_FROM_NOTHING = "default"
 # What would make a run of all tests too long to wait for. `vagrant` is in none of these: it needs a hypervisor.
 LONG_SCENARIOS = ("preflight", "rollback", "existing")
+# One of each ansible-core that meta/runtime.yml takes beside that of requirements-dev.txt, as far as it runs on Python 3.11.
+OLDER_CORES = ("2.16.19", "2.17.14", "2.18.19")
+# What they and the one of requirements-dev.txt would download, see `make_tree`.
+PIPS_OF_ANSIBLE_TEST = ("23.1.2", "24.2")
 # Those of the tests and benchmarks that are programs of their own; what they import is checked with them.
 PROGRAMS = ("tests/run.py", "tests/faults/walk.py", "tests/faults/faults.py", "tests/bench/soak/soak.py")
+PLUGIN_TESTS = "tests/unit/plugins"
 DESTROY_LAB = ("ansible-playbook", "playbooks/lab_destroy.yml")
 
 
@@ -69,13 +74,13 @@ def by_exit_status_or_skipped(status: int) -> Count:
     return Count(skipped=1) if status == 77 else by_exit_status(status)
 
 
-def by_junit(report: Path, status: int) -> Count:
-    """The tests that pytest wrote to its JUnit file; a run that fails without a failed test counts as one failure."""
-    if not report.exists():
+def by_junit(folder: Path, pattern: str, status: int) -> Count:
+    """The tests in pytest's JUnit files of that pattern; a run that fails without a failed test, or leaves no file, counts as one failure."""
+    reports = sorted(folder.glob(pattern))
+    if not reports:
         return Count(failed=1)
-    suites = ET.parse(report).getroot().iter("testsuite")
     total = failed = skipped = 0
-    for suite in suites:
+    for suite in (suite for report in reports for suite in ET.parse(report).getroot().iter("testsuite")):
         total += int(suite.get("tests", 0))
         failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
         skipped += int(suite.get("skipped", 0))
@@ -86,7 +91,7 @@ def by_junit(report: Path, status: int) -> Count:
 
 @dataclass(frozen=True)
 class Test:
-    """One tool run: its commands run in turn until one fails, within ``seconds`` each."""
+    """One tool run: its commands run in turn until one fails, within ``seconds`` each. With ``lab``, it takes the lab for itself."""
 
     group: str
     name: str
@@ -96,6 +101,7 @@ class Test:
     env: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[], None] | None = None
     count: Callable[[int], Count] = by_exit_status
+    lab: bool = False
 
     @property
     def log(self) -> Path:
@@ -111,32 +117,44 @@ def link_checkout() -> None:
         link.symlink_to(ROOT)
 
 
-def make_sanity_tree() -> None:
+def make_tree() -> None:
     """Copy what git would commit to a real collection path: ansible-test follows no link and takes no other place.
 
     Its virtual environments are kept in a home of their own. There the download of pip is replaced by the copy of pip that
     Python brings along, since the one site ansible-test downloads it from is not reachable everywhere.
     """
-    shutil.rmtree(SANITY_TREE, ignore_errors=True)
+    shutil.rmtree(TREE, ignore_errors=True)
     listing = subprocess.run(("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"), cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, listing.stdout.split("\0")):
-        source, target = ROOT / name, SANITY_TREE / name
+        source, target = ROOT / name, TREE / name
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     # Without a repository of its own, ansible-test would ask the checkout's, which ignores this folder.
-    subprocess.run(("git", "init", "--quiet", str(SANITY_TREE)), check=True)
-    cache = SANITY_HOME / ".ansible" / "test" / "cache"
+    subprocess.run(("git", "init", "--quiet", str(TREE)), check=True)
+    cache = TREE_HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    # The version is the one of ansible-core 2.19; another one is downloaded by ansible-test itself.
-    (cache / "get_pip_24_2.py").write_text("import ensurepip\n\nensurepip.bootstrap()\n", encoding="utf-8")
+    for version in PIPS_OF_ANSIBLE_TEST:
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text("import ensurepip\n\nensurepip.bootstrap()\n", encoding="utf-8")
 
 
-def pytests(group: str, name: str, folder: str, seconds: int = 600) -> Test:
+def pytests(group: str, name: str, folder: str, *options: str, seconds: int = 600) -> Test:
     """The tests that pytest finds in the folder, each of which counts."""
     report = OUTPUT / f"{group}-{name}.xml"
-    command = ("pytest", folder, "-q", f"--junitxml={report}")
-    return Test(group, name, (command,), seconds=seconds, prepare=lambda: report.unlink(missing_ok=True), count=partial(by_junit, report))
+    command = ("pytest", folder, *options, "-q", f"--junitxml={report}")
+    count = partial(by_junit, OUTPUT, report.name)
+    return Test(group, name, (command,), seconds=seconds, prepare=lambda: report.unlink(missing_ok=True), count=count)
+
+
+def sanity(group: str, name: str, folder: Path, before: tuple[tuple[str, ...], ...] = ()) -> Test:
+    """The sanity tests of the ansible-test in the folder of programs, by the Python there, after the commands of ``before``."""
+    env = {
+        "HOME": str(TREE_HOME),
+        "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config")),
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = (str(folder / "ansible-test"), "sanity", "--python", PYTHON, "--color", "no")
+    return Test(group, name, (*before, command), seconds=900, cwd=TREE, env=env, prepare=make_tree)
 
 
 def gates() -> Iterator[Test]:
@@ -153,14 +171,15 @@ def gates() -> Iterator[Test]:
     yield pytests("gate", "archive", "tests/archive")
     # A dependency that comes with the package `ansible` is unknown to it, so references to such a one cannot be forbidden.
     yield Test("gate", "antsibull-docs", (("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "dependent", "."),))
-    home = {"HOME": str(SANITY_HOME), "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))}
-    sanity = ("ansible-test", "sanity", "--python", PYTHON, "--color", "no")
-    yield Test("gate", "ansible-test-sanity", (sanity,), seconds=900, cwd=SANITY_TREE, env=home, prepare=make_sanity_tree)
+    yield sanity("gate", "ansible-test-sanity", Path(sys.executable).parent)
 
 
 def units() -> Iterator[Test]:
-    """The unit tests, each of which counts."""
-    yield pytests("unit", "pytest", "tests/unit", seconds=900)
+    """The unit tests, each of which counts once: those of the plugins as ansible-test runs them, a module without the controller's part of Ansible."""
+    yield pytests("unit", "pytest", "tests/unit", f"--ignore={PLUGIN_TESTS}", seconds=900)
+    command = ("ansible-test", "units", "--python", PYTHON, "--color", "no", f"{PLUGIN_TESTS}/")
+    count = partial(by_junit, TREE / "tests" / "output" / "junit", "*-units.xml")
+    yield Test("unit", "ansible-test-units", (command,), seconds=900, cwd=TREE, prepare=make_tree, count=count)
 
 
 def integrations() -> Iterator[Test]:
@@ -180,10 +199,20 @@ def scenarios() -> Iterator[Test]:
     yield scenario("molecule", SCENARIO_FROM_NOTHING)
 
 
-def long_scenarios() -> Iterator[Test]:
-    """The molecule scenarios that only run when they are asked for."""
+def longs() -> Iterator[Test]:
+    """What only runs when it is asked for: the sanity tests of other ansible-cores, and more molecule scenarios."""
+    for version in OLDER_CORES:
+        yield sanity_of_core(version)
     for name in LONG_SCENARIOS:
         yield scenario("long", name)
+
+
+def sanity_of_core(version: str) -> Test:
+    """The sanity tests of that ansible-core, from a virtual environment of its own that is kept."""
+    folder = ROOT / ".ansible" / "cores" / version
+    install = (str(folder / "bin" / "pip"), "install", "--quiet", f"ansible-core=={version}")
+    before = ((sys.executable, "-m", "venv", str(folder)), install)
+    return sanity("long", f"ansible-test-sanity-{version}", folder / "bin", before)
 
 
 def scenario(group: str, name: str, *options: str, before: tuple[tuple[str, ...], ...] = ()) -> Test:
@@ -192,7 +221,8 @@ def scenario(group: str, name: str, *options: str, before: tuple[tuple[str, ...]
     Molecule's notes of earlier runs are dropped: the lab they speak of may have been replaced since.
     """
     reset = ("molecule", "reset", "--scenario-name", name)
-    return Test(group, name, (*before, reset, ("molecule", "test", "--no-command-borders", "--scenario-name", name, *options)), seconds=2700)
+    test = ("molecule", "test", "--no-command-borders", "--scenario-name", name, *options)
+    return Test(group, name, (*before, reset, test), seconds=2700, lab=True)
 
 
 GROUPS: dict[str, Callable[[], Iterator[Test]]] = {
@@ -200,7 +230,7 @@ GROUPS: dict[str, Callable[[], Iterator[Test]]] = {
     "unit": units,
     "integration": integrations,
     "molecule": scenarios,
-    "long": long_scenarios,
+    "long": longs,
 }
 
 
@@ -270,7 +300,7 @@ def last_lines(log: Path, count: int = 40) -> str:
 
 def clean_up(interrupted: Test) -> None:
     """Leave no lab behind when a scenario could not get to its own end."""
-    if interrupted.group in ("molecule", "long"):
+    if interrupted.lab:
         with interrupted.log.open("a", encoding="utf-8") as log:
             execute(DESTROY_LAB, log, seconds=300, cwd=ROOT, env={})
 
